@@ -1,0 +1,1 @@
+//! Ids, encodings and layouts.
