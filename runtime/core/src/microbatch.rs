@@ -1,0 +1,395 @@
+//! Microbatch topologies: exactly-once processing over all tasks of a module.
+//!
+//! One [`Coordinator`] lives with task 0, one [`Participant`] with every task (0 included). They
+//! speak through [`ToParticipant`] and [`ToCoordinator`]; the engine carries the messages, in order
+//! between any two tasks, and runs the effects. Read [`Coordinator`] first, then [`Participant`].
+//! What must stay true: which records belong to an id never changes once it is durable (M-3); an
+//! id is committed everywhere or nowhere, decided by one durable write (M-4); nothing of an old
+//! attempt reaches a newer one; id n+1 starts after every task committed n (M-1).
+
+mod coordinator;
+mod intake;
+mod ledger;
+mod participant;
+
+use std::time::Duration;
+
+use crate::ids::{Attempt, MicrobatchId, Origin, Position, SourceId, TaskId};
+use crate::policy::FailurePolicy;
+
+pub use coordinator::{Coordinator, Phase, Status};
+pub use ledger::{Excluded, Ledger, LedgerError, Plan, SourceRange};
+pub use participant::{Admission, Participant};
+
+/// Settings of a coordinator, fixed for its life.
+#[derive(Clone, Debug)]
+pub struct CoordinatorOptions {
+    /// Number of tasks; participants are `0..tasks`.
+    pub tasks: u32,
+    /// What the topology reads.
+    pub sources: Vec<Source>,
+    /// How long one phase of an attempt may take before the attempt is given up.
+    pub phase_timeout: Duration,
+    /// Wait at least this long between the end of a microbatch and the next plan.
+    pub force_delay: Duration,
+    /// With no new data, run an empty microbatch after this long (M-13); `None`: never.
+    pub empty_interval: Option<Duration>,
+    /// Back-off of attempts that failed without a record to blame (lost task, timeout).
+    pub unblamed: FailurePolicy,
+}
+
+impl CoordinatorOptions {
+    /// The defaults: 60 s a phase, no delay, no empty microbatches.
+    #[must_use]
+    pub fn new(tasks: u32, sources: Vec<Source>) -> CoordinatorOptions {
+        CoordinatorOptions {
+            tasks,
+            sources,
+            phase_timeout: Duration::from_secs(60),
+            force_delay: Duration::ZERO,
+            empty_interval: None,
+            unblamed: FailurePolicy::default(),
+        }
+    }
+}
+
+/// One source of a microbatch topology.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its durable name.
+    pub id: SourceId,
+    /// What it reads.
+    pub kind: SourceKind,
+    /// What happens to records that fail.
+    pub policy: FailurePolicy,
+}
+
+/// What a source reads.
+#[derive(Clone, Debug)]
+pub enum SourceKind {
+    /// A depot; partition `p` lives on task `p`. A global depot has one partition.
+    Depot {
+        /// Number of partitions.
+        partitions: u32,
+        /// Where a source without progress begins (M-12).
+        start: StartFrom,
+        /// At most so many records of each partition per microbatch.
+        max_records: u64,
+        /// At most about so many bytes of each partition per microbatch, judged by the mean
+        /// record size that comes with [`CoordinatorInput::DepotEnd`]. At least one record.
+        max_bytes: u64,
+    },
+    /// A tick: at most one per microbatch, on task 0, when the interval has passed (D-11).
+    Tick {
+        /// The shortest time between two ticks.
+        interval: Duration,
+    },
+}
+
+/// Where a source without progress begins. Ignored once progress exists (S-21).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartFrom {
+    /// The first record still there.
+    Beginning,
+    /// The first record appended after the topology was launched.
+    End,
+    /// A given offset in each partition.
+    Offsets(Vec<u64>),
+}
+
+/// What happens to a coordinator.
+#[derive(Clone, Debug)]
+pub enum CoordinatorInput {
+    /// First input, once: what storage holds. The coordinator then greets all participants.
+    Boot {
+        /// The last durable ledger; `None` on first launch.
+        ledger: Option<Ledger>,
+        /// A random number; ids of source work are derived from it.
+        seed: u64,
+    },
+    /// Records of a partition up to `end` are durable and readable. Sent for every partition of
+    /// every depot source after boot and on every append: there is no polling.
+    DepotEnd {
+        /// Which source.
+        source: SourceId,
+        /// Which partition.
+        partition: u32,
+        /// First offset still there.
+        start: u64,
+        /// Offset after the last record.
+        end: u64,
+        /// Mean size of the records, for `max_bytes`; 0 when unknown.
+        record_bytes: u64,
+    },
+    /// Every [`CoordinatorEffect::Persist`] up to `token` is durable.
+    Persisted {
+        /// The token of the youngest durable one.
+        token: u64,
+    },
+    /// A message of a participant.
+    Message(ToCoordinator),
+    /// The task cannot be reached; a `Ready` message will announce it when it is back.
+    ParticipantLost {
+        /// Which task.
+        task: TaskId,
+    },
+    /// Finish the running microbatch, then stop (M-15). Durable. Idempotent.
+    Pause,
+    /// Go on. Durable. Idempotent.
+    Resume,
+}
+
+/// What a coordinator wants done, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CoordinatorEffect {
+    /// Make the ledger durable, replacing the former one, then say `Persisted`. Persists become
+    /// durable in the order of their tokens. The dead letters belong in the same atomic entry.
+    Persist {
+        /// Names this write.
+        token: u64,
+        /// All the coordinator must know after a crash.
+        ledger: Ledger,
+        /// Records given up by policy since the last persist.
+        dead_letters: Vec<DeadLetter>,
+    },
+    /// Carry a message to a participant.
+    Send {
+        /// To whom.
+        task: TaskId,
+        /// What.
+        message: ToParticipant,
+    },
+    /// Every task committed this id and shows it to readers. Waiters for a processed count and
+    /// for offsets can be served.
+    Committed {
+        /// Which id.
+        id: MicrobatchId,
+        /// Records committed since the first launch, over all sources, ticks not counted (T-3).
+        processed: u64,
+    },
+    /// The topology stands still: paused by a request or by policy, durably.
+    Paused,
+    /// The tasks' storage contradicts the ledger. Nothing will run any more: report and stop.
+    Halt {
+        /// Which task disagrees.
+        task: TaskId,
+        /// How.
+        text: String,
+    },
+}
+
+/// A record given up after its retries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Which record.
+    pub origin: Origin,
+    /// In which microbatch.
+    pub id: MicrobatchId,
+    /// Attempts it failed.
+    pub failures: u32,
+    /// The last failure.
+    pub text: String,
+}
+
+/// From the coordinator to one participant. In order per task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToParticipant {
+    /// A coordinator has started: answer `Ready`.
+    Hello,
+    /// Begin this attempt: drop whatever is older and run the sources.
+    Start {
+        /// Which attempt.
+        at: Position,
+        /// The id of this task's source work in the completion XOR.
+        work: u64,
+        /// This task's part of the plan; may be empty.
+        sources: Vec<SourceWork>,
+        /// Tick sources that fire on this task.
+        ticks: Vec<SourceId>,
+    },
+    /// Everything is processed: make the overlay durable without showing it.
+    Prepare {
+        /// Which attempt.
+        at: Position,
+    },
+    /// It is decided: show what was prepared.
+    Commit {
+        /// Which attempt.
+        at: Position,
+    },
+    /// Give the attempt up.
+    Abort {
+        /// Which attempt.
+        at: Position,
+    },
+}
+
+/// What one task reads of one source partition in an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceWork {
+    /// Which source.
+    pub source: SourceId,
+    /// Which partition of its depot.
+    pub partition: u32,
+    /// First offset.
+    pub from: u64,
+    /// Offset after the last.
+    pub to: u64,
+    /// Offsets in between that must not be emitted, ascending.
+    pub excluded: Vec<u64>,
+}
+
+/// From a participant to the coordinator. In order per task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToCoordinator {
+    /// The participant is up. Sent at its start and in answer to `Hello`.
+    Ready {
+        /// Who.
+        task: TaskId,
+        /// Random, new at every start of the task: tells a restart from an answer.
+        incarnation: u64,
+        /// The last id committed on this task.
+        committed: MicrobatchId,
+        /// What is prepared and in doubt.
+        prepared: Option<Position>,
+    },
+    /// Work was done: the XOR of the ids consumed and of the ids emitted by it.
+    Processed {
+        /// Who.
+        task: TaskId,
+        /// Which attempt.
+        at: Position,
+        /// The XOR.
+        xor: u64,
+    },
+    /// Work failed; the attempt is lost.
+    Failed {
+        /// Who.
+        task: TaskId,
+        /// Which attempt.
+        at: Position,
+        /// Why.
+        failure: Failure,
+    },
+    /// The overlay of the attempt is durable.
+    Prepared {
+        /// Who.
+        task: TaskId,
+        /// Which attempt.
+        at: Position,
+    },
+    /// The attempt's writes are visible on this task.
+    Committed {
+        /// Who.
+        task: TaskId,
+        /// Which id.
+        id: MicrobatchId,
+    },
+}
+
+/// Why work failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The record being processed when it is known, also on a task it hopped to.
+    pub origin: Option<Origin>,
+    /// For people.
+    pub text: String,
+}
+
+/// What happens to a participant.
+#[derive(Clone, Debug)]
+pub enum ParticipantInput {
+    /// First input, once: what storage holds. The participant then announces itself.
+    Boot {
+        /// Random, new at every start.
+        incarnation: u64,
+        /// The last id committed here.
+        committed: MicrobatchId,
+        /// What is prepared, neither committed nor aborted.
+        prepared: Option<Position>,
+    },
+    /// A message of the coordinator.
+    Message(ToParticipant),
+    /// A piece of source work ran; its writes are in the overlay and its hops were handed over.
+    SourceRan {
+        /// Which attempt.
+        at: Position,
+        /// XOR of the ids of the hops it emitted.
+        emitted: u64,
+        /// Whether that was the last piece.
+        done: bool,
+    },
+    /// An admitted hop ran; its writes are in the overlay and its own hops were handed over.
+    HopRan {
+        /// Which attempt.
+        at: Position,
+        /// The hop's id.
+        hop: u64,
+        /// XOR of the ids of the hops it emitted.
+        emitted: u64,
+    },
+    /// Source work or a hop failed. What it emitted must not be sent.
+    WorkFailed {
+        /// Which attempt.
+        at: Position,
+        /// Why.
+        failure: Failure,
+    },
+    /// The write asked for by [`ParticipantEffect::PersistPrepare`] is durable.
+    PrepareDurable {
+        /// Which attempt.
+        at: Position,
+    },
+    /// The write asked for by [`ParticipantEffect::PersistCommit`] is applied and visible.
+    CommitApplied {
+        /// Which attempt.
+        at: Position,
+    },
+}
+
+/// What a participant wants done, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ParticipantEffect {
+    /// Carry a message to the coordinator.
+    Tell(ToCoordinator),
+    /// Open an empty overlay for the attempt and run these sources; say `SourceRan`.
+    RunSources {
+        /// Which attempt.
+        at: Position,
+        /// Depot ranges.
+        sources: Vec<SourceWork>,
+        /// Tick sources.
+        ticks: Vec<SourceId>,
+    },
+    /// Offer the held hops to [`Participant::admit`] again.
+    OfferHeld,
+    /// Throw the attempt's overlay and queued work away.
+    DropOverlay {
+        /// Which attempt.
+        at: Position,
+    },
+    /// Write the overlay as prepared, together with `committed = at.id` that takes effect at
+    /// commit; say `PrepareDurable`. The overlay is no longer needed.
+    PersistPrepare {
+        /// Which attempt.
+        at: Position,
+    },
+    /// Void a prepared write, durable or still on its way. In log order after it; no answer.
+    DropPrepared {
+        /// Which attempt.
+        at: Position,
+    },
+    /// Write the commit of the prepared attempt, apply it; say `CommitApplied`.
+    PersistCommit {
+        /// Which attempt.
+        at: Position,
+    },
+}
+
+impl Position {
+    /// The first attempt at the first microbatch comes after this.
+    pub const NONE: Position = Position {
+        id: MicrobatchId(0),
+        attempt: Attempt(0),
+    };
+}

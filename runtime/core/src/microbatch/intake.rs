@@ -1,0 +1,181 @@
+//! What there is to read: the ends of the source partitions, the ticks, and plans made of them.
+//!
+//! Relies on ends being durable records. Knows no phases and no attempts. What must stay true: a
+//! plan begins where the progress ends (or where trimming left the first record) and never reaches
+//! past a known end.
+
+use std::collections::BTreeMap;
+
+use crate::ids::{Attempt, MicrobatchId, SourceId};
+use crate::microbatch::{Plan, Source, SourceKind, SourceRange, StartFrom};
+use crate::time::Now;
+
+/// Offsets after the last decided record, per source and partition.
+pub(super) type Progress = BTreeMap<SourceId, Vec<u64>>;
+
+#[derive(Clone, Copy, Debug)]
+struct End {
+    start: u64,
+    end: u64,
+    record_bytes: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Intake {
+    sources: Vec<Source>,
+    ends: BTreeMap<(SourceId, u32), End>,
+    tick_due: BTreeMap<SourceId, Now>,
+}
+
+impl Intake {
+    pub(super) fn new(sources: Vec<Source>) -> Intake {
+        Intake {
+            sources,
+            ends: BTreeMap::new(),
+            tick_due: BTreeMap::new(),
+        }
+    }
+
+    /// The first tick of every tick source comes one interval after boot.
+    pub(super) fn on_boot(&mut self, now: Now) {
+        for source in &self.sources {
+            if let SourceKind::Tick { interval } = source.kind {
+                self.tick_due.insert(source.id, now.after(interval));
+            }
+        }
+    }
+
+    pub(super) fn on_depot_end(
+        &mut self,
+        source: SourceId,
+        partition: u32,
+        range: std::ops::Range<u64>,
+        record_bytes: u64,
+    ) {
+        assert!(range.start <= range.end, "a partition ends after it starts");
+        let known = self
+            .ends
+            .get(&(source, partition))
+            .map_or(0, |known| known.end);
+        let end = End {
+            start: range.start,
+            end: range.end.max(known),
+            record_bytes,
+        };
+        self.ends.insert((source, partition), end);
+    }
+
+    pub(super) fn source(&self, id: SourceId) -> Option<&Source> {
+        self.sources.iter().find(|source| source.id == id)
+    }
+
+    /// Whether every depot source has a position.
+    pub(super) fn settled(&self, progress: &Progress) -> bool {
+        self.depots().all(|(id, ..)| progress.contains_key(&id))
+    }
+
+    /// Gives new sources their start positions as soon as those can be known; says whether any
+    /// was given.
+    pub(super) fn settle(&self, progress: &mut Progress) -> bool {
+        let mut changed = false;
+        for (id, partitions, start) in self.depots() {
+            if progress.contains_key(&id) {
+                continue;
+            }
+            let ends: Option<Vec<End>> = (0..partitions)
+                .map(|partition| self.ends.get(&(id, partition)).copied())
+                .collect();
+            let Some(ends) = ends else {
+                continue;
+            };
+            let at = |(partition, end): (usize, &End)| match start {
+                StartFrom::Beginning => end.start,
+                StartFrom::End => end.end,
+                StartFrom::Offsets(offsets) => offsets
+                    .get(partition)
+                    .map_or(end.start, |at| (*at).clamp(end.start, end.end)),
+            };
+            progress.insert(id, ends.iter().enumerate().map(at).collect());
+            changed = true;
+        }
+        changed
+    }
+
+    /// The ranges after `progress`, and the ticks that are due.
+    pub(super) fn plan(&self, now: Now, id: MicrobatchId, progress: &Progress) -> Plan {
+        let mut ranges = Vec::new();
+        for source in &self.sources {
+            let SourceKind::Depot {
+                max_records,
+                max_bytes,
+                ..
+            } = source.kind
+            else {
+                continue;
+            };
+            let positions = progress.get(&source.id).map_or(&[][..], Vec::as_slice);
+            for (partition, position) in (0u32..).zip(positions) {
+                let Some(end) = self.ends.get(&(source.id, partition)) else {
+                    continue;
+                };
+                let by_bytes = max_bytes.checked_div(end.record_bytes).unwrap_or(u64::MAX);
+                let count_max = max_records.min(by_bytes).max(1);
+                let from = (*position).max(end.start);
+                let to = end.end.min(from.saturating_add(count_max));
+                if from < to {
+                    ranges.push(SourceRange {
+                        source: source.id,
+                        partition,
+                        from,
+                        to,
+                    });
+                }
+            }
+        }
+        ranges.sort_by_key(|range| (range.source, range.partition));
+        let due = self.tick_due.iter().filter(|(_, due)| **due <= now);
+        let ticks = due.map(|(source, _)| *source).collect();
+        Plan {
+            id,
+            reserved: Attempt(0),
+            ranges,
+            excluded: Vec::new(),
+            ticks,
+        }
+    }
+
+    /// Starts the intervals of the plan's ticks; missed periods are not made up (D-11).
+    pub(super) fn on_planned(&mut self, now: Now, plan: &Plan) {
+        for tick in &plan.ticks {
+            if let Some(SourceKind::Tick { interval }) = self.source(*tick).map(|s| &s.kind) {
+                let due = now.after(*interval);
+                self.tick_due.insert(*tick, due);
+            }
+        }
+    }
+
+    /// When the next tick is due.
+    pub(super) fn tick_deadline(&self) -> Option<Now> {
+        self.tick_due.values().min().copied()
+    }
+
+    /// Records appended and not yet in `progress`.
+    pub(super) fn lag(&self, progress: &Progress) -> u64 {
+        let behind = |((source, partition), end): (&(SourceId, u32), &End)| {
+            let position = progress
+                .get(source)
+                .and_then(|at| at.get(*partition as usize));
+            position.map_or(0, |at| end.end.saturating_sub((*at).max(end.start)))
+        };
+        self.ends.iter().map(behind).sum()
+    }
+
+    fn depots(&self) -> impl Iterator<Item = (SourceId, u32, &StartFrom)> {
+        self.sources.iter().filter_map(|source| match &source.kind {
+            SourceKind::Depot {
+                partitions, start, ..
+            } => Some((source.id, *partitions, start)),
+            SourceKind::Tick { .. } => None,
+        })
+    }
+}
