@@ -12,7 +12,7 @@ mod intake;
 mod ledger;
 mod participant;
 
-use std::time::Duration;
+use core::time::Duration;
 
 use crate::ids::{Attempt, MicrobatchId, Origin, Position, SourceId, TaskId};
 use crate::policy::FailurePolicy;

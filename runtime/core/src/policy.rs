@@ -5,7 +5,7 @@
 //! poison record cannot be retried for ever unless the policy says so.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use core::time::Duration;
 
 /// What to do with a record after its last retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! input, taken from one monotonic source, and calls it again at the moment it asked for. What
 //! must stay true: the values given to one machine never go back.
 
-use std::time::Duration;
+use core::time::Duration;
 
 /// A moment: monotonic nanoseconds since an arbitrary start chosen by the driver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
