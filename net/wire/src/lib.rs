@@ -1,7 +1,9 @@
-//! Ids, encodings and layouts: what bytes mean, and nothing about where they go.
+//! Ids, key and value encodings, replog entries: everything with a fixed layout, and nothing else.
 //!
-//! Pure: no I/O, no clock, no randomness, no configuration.
+//! Relies on nothing of the workspace. This crate never does I/O, reads no clock and holds no
+//! configuration. Reading order: [`ids`], then [`entry`].
 
+pub mod entry;
 pub mod ids;
 
 pub use ids::{Index, LogId, SpaceId, TaskId};
