@@ -120,6 +120,7 @@ pub trait Env: Clone + 'static {
 
 /// One open file. Clones share the file. Positions and lengths of writes are multiples of
 /// [`File::ALIGN`]; reads take any range.
+#[expect(clippy::len_without_is_empty, reason = "asking costs a system call")]
 pub trait File: Clone + 'static {
     /// Logical block size that writes must respect, in bytes. A power cut tears writes only at
     /// multiples of it.

@@ -3,6 +3,9 @@
 //!
 //! This crate alone names glommio. It knows nothing of ids, messages or file formats.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod env;
+pub mod sim;
 
 pub use env::{Category, Env, File, Mapping, Open, Receiver, Sender, Tick, Transport};
