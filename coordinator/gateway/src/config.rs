@@ -1,0 +1,381 @@
+//! Every setting of a server: its default, and where its value came from.
+//!
+//! Relies on nothing. Precedence: defaults, then a file, then `RAMA_SECTION__KEY` of the
+//! environment, then flags. `rama.toml` at the top of the repository lists every key; a test keeps
+//! it equal to [`Config::default`]. What must stay true: an unknown key or a value of the wrong
+//! type is an error that names its place, because a setting that is silently not applied is worse
+//! than none; and only keys that do something exist.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::routes::Limits;
+
+/// The file read when no other is named.
+pub const FILE: &str = "rama.toml";
+
+const ENVIRONMENT: &str = "RAMA_";
+
+/// All settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The embedded cluster.
+    pub cluster: Cluster,
+    /// The HTTP server.
+    pub http: Http,
+    /// Logs.
+    pub log: Log,
+}
+
+/// Section `[cluster]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// Where data is kept.
+    pub data_dir: PathBuf,
+    /// Task threads; 0 is one per core.
+    pub threads: u32,
+    /// Tasks of a new module, a power of two; 0 is the power of two at or above `threads`.
+    pub tasks: u32,
+}
+
+/// Section `[http]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Address to listen on.
+    pub host: IpAddr,
+    /// First port to try.
+    pub port: u16,
+    /// How many ports from `port` on are tried.
+    pub port_tries: u16,
+    /// Threads that serve requests.
+    pub threads: usize,
+    /// Largest request body.
+    pub body_bytes_max: usize,
+    /// Bound of one request.
+    pub request_timeout_ms: u64,
+    /// Pause between the signs of life of a quiet watch.
+    pub heartbeat_ms: u64,
+}
+
+/// Section `[log]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// What is written, in the notation of `tracing`'s `EnvFilter`.
+    pub filter: String,
+    /// How it is written.
+    pub format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// `compact` on a terminal, `json` otherwise.
+    Auto,
+    /// One short line for people.
+    Compact,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Cluster {
+    fn default() -> Cluster {
+        Cluster {
+            data_dir: PathBuf::from("./.rama"),
+            threads: 0,
+            tasks: 0,
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Http {
+        Http {
+            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 8888,
+            port_tries: 100,
+            threads: 1,
+            body_bytes_max: 4 * 1024 * 1024,
+            request_timeout_ms: 60_000,
+            heartbeat_ms: 15_000,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log {
+            filter: "info".to_owned(),
+            format: LogFormat::Auto,
+        }
+    }
+}
+
+impl Http {
+    /// The bounds of one request.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            body_bytes_max: self.body_bytes_max,
+            request_timeout: Duration::from_millis(self.request_timeout_ms),
+            heartbeat: Duration::from_millis(self.heartbeat_ms),
+        }
+    }
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody set it.
+    Default,
+    /// This file.
+    File(PathBuf),
+    /// This variable of the environment.
+    Environment(String),
+    /// A flag of the command.
+    Flag,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::File(path) => write!(f, "file {}", path.display()),
+            Origin::Environment(name) => write!(f, "environment {name}"),
+            Origin::Flag => f.write_str("flag"),
+        }
+    }
+}
+
+/// A configuration that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct Error {
+    /// What is wrong, and where.
+    pub what: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+fn error(what: String, hint: impl Into<String>) -> Error {
+    Error {
+        what,
+        hint: hint.into(),
+    }
+}
+
+/// Settings being put together, key by key (`section.key`).
+#[derive(Clone, Debug)]
+pub struct Layers {
+    values: BTreeMap<String, (Value, Origin)>,
+}
+
+impl Default for Layers {
+    fn default() -> Layers {
+        let table = Table::try_from(Config::default()).expect("the defaults are plain values");
+        let flat = flatten(&table).into_iter();
+        Layers {
+            values: flat
+                .map(|(key, value)| (key, (value, Origin::Default)))
+                .collect(),
+        }
+    }
+}
+
+impl Layers {
+    /// Defaults, then `file` (or `./rama.toml` when it exists), then the environment.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Layers, Error> {
+        let mut layers = Layers::default();
+        match file {
+            Some(path) => layers.file(path)?,
+            None if Path::new(FILE).exists() => layers.file(Path::new(FILE))?,
+            None => {}
+        }
+        layers.environment(environment)?;
+        Ok(layers)
+    }
+
+    /// Reads a file over what is there.
+    pub fn file(&mut self, path: &Path) -> Result<(), Error> {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path).map_err(|cause| {
+            let what = format!("could not read the configuration file {shown}: {cause}");
+            error(what, "give an existing file with --config, or none")
+        })?;
+        let table: Table = text.parse().map_err(|cause| {
+            let what = format!("could not read the configuration file {shown}: {cause}");
+            error(what, "see the rama.toml of the repository for every key")
+        })?;
+        for (key, value) in flatten(&table) {
+            self.set(&key, value, Origin::File(path.to_owned()))?;
+        }
+        Ok(())
+    }
+
+    fn environment(
+        &mut self,
+        variables: impl Iterator<Item = (String, String)>,
+    ) -> Result<(), Error> {
+        let mut variables: Vec<_> = variables.collect();
+        variables.sort();
+        for (name, text) in variables {
+            // `RAMA_URL` and its like have no section and belong to the commands.
+            let Some(key) = name
+                .strip_prefix(ENVIRONMENT)
+                .filter(|rest| rest.contains("__"))
+            else {
+                continue;
+            };
+            let key = key.to_lowercase().replacen("__", ".", 1);
+            let value = match self.values.get(&key) {
+                Some((Value::Integer(_), _)) => match text.parse() {
+                    Ok(number) => Value::Integer(number),
+                    Err(_) => Value::String(text),
+                },
+                _ => Value::String(text),
+            };
+            self.set(&key, value, Origin::Environment(name))?;
+        }
+        Ok(())
+    }
+
+    /// Sets one key.
+    pub fn set(&mut self, key: &str, value: Value, origin: Origin) -> Result<(), Error> {
+        let Some((old, _)) = self.values.get(key) else {
+            return Err(self.unknown(key, &origin));
+        };
+        if old.type_str() != value.type_str() {
+            let (wanted, got) = (old.type_str(), value.type_str());
+            let what = format!("{key} is a {wanted}, not the {got} {value} ({origin})");
+            return Err(error(
+                what,
+                format!("its default is {}", self.default_of(key)),
+            ));
+        }
+        let previous = self.values.insert(key.to_owned(), (value, origin));
+        // Types that the notation does not know (addresses, words of a list) are checked by serde.
+        if let Err(cause) = self.config() {
+            let (value, origin) = self.values.get(key).expect("it was set above");
+            let what = format!("could not use {value} for {key} ({origin}): {}", cause.what);
+            if let Some(previous) = previous {
+                self.values.insert(key.to_owned(), previous);
+            }
+            return Err(error(
+                what,
+                format!("its default is {}", self.default_of(key)),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The settings.
+    pub fn config(&self) -> Result<Config, Error> {
+        let mut table = Table::new();
+        for (key, (value, _)) in &self.values {
+            let (section, name) = key.split_once('.').expect("keys are made as section.key");
+            let section = table
+                .entry(section)
+                .or_insert_with(|| Value::Table(Table::new()));
+            if let Value::Table(section) = section {
+                section.insert(name.to_owned(), value.clone());
+            }
+        }
+        let config: Config = table.try_into().map_err(|cause: toml::de::Error| {
+            error(
+                cause.message().to_owned(),
+                "see the rama.toml of the repository",
+            )
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Every key with its value and origin, sorted.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Value, &Origin)> {
+        self.values
+            .iter()
+            .map(|(key, (value, origin))| (key.as_str(), value, origin))
+    }
+
+    fn default_of(&self, key: &str) -> String {
+        let defaults = Layers::default();
+        defaults
+            .values
+            .get(key)
+            .map(|(value, _)| value.to_string())
+            .unwrap_or_default()
+    }
+
+    fn unknown(&self, key: &str, origin: &Origin) -> Error {
+        let near = self.values.keys().min_by_key(|known| distance(known, key));
+        let hint = match near {
+            Some(near) if distance(near, key) <= 1 + key.len() / 4 => {
+                format!("did you mean {near}?")
+            }
+            _ => "the rama.toml of the repository lists every key".to_owned(),
+        };
+        error(format!("there is no setting {key} ({origin})"), hint)
+    }
+}
+
+impl Config {
+    fn check(&self) -> Result<(), Error> {
+        let tasks = self.cluster.tasks;
+        if tasks != 0 && !tasks.is_power_of_two() {
+            let what = format!("{tasks} tasks are not a power of two");
+            return Err(error(what, format!("use {}", tasks.next_power_of_two())));
+        }
+        if self.http.port_tries == 0 || self.http.threads == 0 {
+            let what = "http.port_tries and http.threads must not be 0".to_owned();
+            return Err(error(what, "use 1"));
+        }
+        Ok(())
+    }
+}
+
+fn flatten(table: &Table) -> Vec<(String, Value)> {
+    let mut flat = Vec::new();
+    for (section, value) in table {
+        match value {
+            Value::Table(keys) => {
+                flat.extend(
+                    keys.iter()
+                        .map(|(key, value)| (format!("{section}.{key}"), value.clone())),
+                );
+            }
+            other => flat.push((section.clone(), other.clone())),
+        }
+    }
+    flat
+}
+
+/// Edits that turn one word into the other (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, right) in b.iter().enumerate() {
+            let change = diagonal + usize::from(left != *right);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,145 @@
+//! `GET|POST /rest/{module}/pstate/{pstate}/watch`: live values of a path as server-sent events.
+//!
+//! Relies on the cluster's watch, which keeps only the newest value for a slow reader. Each event
+//! is `value` with a rising id and the whole value as JSON; the first one is the current value, so
+//! a reader that reconnects (with or without `Last-Event-ID`) is up to date after one event. An
+//! `error` event carries a problem and ends the stream. What must stay true: no queue grows with
+//! a slow reader, and every stream ends when the server stops.
+
+use std::convert::Infallible;
+use std::time::Instant;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::select::{WANTED, checked};
+use super::{Gateway, Shape, body};
+use crate::backend::{Changes, Code, Refusal, Target};
+use crate::metrics::Route;
+use crate::names;
+use crate::problem::Problem;
+
+#[derive(Deserialize)]
+pub(super) struct Parameters {
+    path: Option<String>,
+    int64: Option<String>,
+}
+
+pub(super) async fn get(
+    State(gateway): State<Gateway>,
+    Path((module, pstate)): Path<(String, String)>,
+    Query(parameters): Query<Parameters>,
+) -> Response {
+    let path = parameters.path.as_deref().ok_or_else(|| {
+        Refusal::new(Code::Invalid, "could not watch: the query has no `path`")
+            .hint(r#"add ?path=["key"], percent-encoded"#)
+    });
+    let path = path.and_then(|text| {
+        serde_json::from_str(text).map_err(|error| {
+            Refusal::new(
+                Code::Invalid,
+                format!("could not read the path {text}: {error}"),
+            )
+            .hint(format!("send {WANTED}"))
+        })
+    });
+    start(gateway, &module, &pstate, parameters, path).await
+}
+
+pub(super) async fn post(
+    State(gateway): State<Gateway>,
+    Path((module, pstate)): Path<(String, String)>,
+    Query(parameters): Query<Parameters>,
+    bytes: Result<Bytes, BytesRejection>,
+) -> Response {
+    let path = body(bytes, WANTED);
+    start(gateway, &module, &pstate, parameters, path).await
+}
+
+async fn start(
+    gateway: Gateway,
+    module: &str,
+    pstate: &str,
+    parameters: Parameters,
+    path: Result<Value, Refusal>,
+) -> Response {
+    let started = Instant::now();
+    let shape = Shape {
+        int64: parameters.int64,
+    };
+    let response = match subscribe(&gateway, module, pstate, path).await {
+        Ok(changes) => {
+            let beat = KeepAlive::new()
+                .interval(gateway.limits.heartbeat)
+                .text("alive");
+            let events = events(changes, shape, gateway.stop.clone());
+            Sse::new(events).keep_alive(beat).into_response()
+        }
+        Err(refusal) => refusal.into_response(),
+    };
+    gateway
+        .metrics
+        .observe(Route::Watch, response.status(), started.elapsed());
+    response
+}
+
+async fn subscribe(
+    gateway: &Gateway,
+    module: &str,
+    pstate: &str,
+    path: Result<Value, Refusal>,
+) -> Result<Changes, Refusal> {
+    let path = checked(path?)?;
+    let object = names::canonical(names::Kind::PState, pstate);
+    let at = Target {
+        module,
+        object: &object,
+    };
+    gateway.backend.watch(at, path).await.map_err(|refusal| {
+        names::explain(
+            refusal,
+            &*gateway.backend,
+            module,
+            names::Kind::PState,
+            &object,
+        )
+    })
+}
+
+fn events(
+    changes: Changes,
+    shape: Shape,
+    mut stop: tokio::sync::watch::Receiver<bool>,
+) -> impl Stream<Item = Result<Event, Infallible>> + Send {
+    let stopped = async move {
+        // An error means that the server is gone, which is a stop too.
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
+    async_stream::stream! {
+        let changes = changes.take_until(Box::pin(stopped));
+        futures_util::pin_mut!(changes);
+        let mut id: u64 = 0;
+        while let Some(change) = changes.next().await {
+            id += 1;
+            let event = Event::default().id(id.to_string());
+            match change {
+                Ok(value) => {
+                    let text = shape.apply(value).to_string();
+                    yield Ok(event.event("value").data(text));
+                }
+                Err(refusal) => {
+                    let problem = Problem::from(refusal);
+                    let text = serde_json::to_string(&problem).unwrap_or_default();
+                    yield Ok(event.event("error").data(text));
+                    return;
+                }
+            }
+        }
+    }
+}
