@@ -6,4 +6,6 @@ pub mod ids;
 pub mod microbatch;
 pub mod mutants;
 pub mod policy;
+pub mod stream;
 pub mod time;
+pub mod watermarks;

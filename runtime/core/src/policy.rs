@@ -4,8 +4,8 @@
 //! decides. What must stay true: the count of a record only grows until it is forgiven, so a
 //! poison record cannot be retried for ever unless the policy says so.
 
-use std::collections::BTreeMap;
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 /// What to do with a record after its last retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

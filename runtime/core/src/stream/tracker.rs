@@ -1,0 +1,496 @@
+//! The decider of one stream source on one task: when to push, retry, checkpoint and release.
+//!
+//! Relies on `DepotEnd` covering durable records only and on acks coming after their writes are
+//! durable. One record, step by step:
+//!
+//! 1. It becomes durable; while fewer than `max_executing` records are unfinished it is pushed, in
+//!    offset order (S-2, S-15), as the root of a new tree. Otherwise it waits in the depot and the
+//!    append that waits for it is told so (D-21); in mode `None` it is skipped (S-16).
+//! 2. Every event of the tree acks the XOR of the edges it consumed and emitted. Zero: done.
+//! 3. Or the tree fails, or takes too long (S-8): the record is retried by mode and policy, under
+//!    a new tree, so that late acks of the old one count for nothing; or it is given up.
+//! 4. When all records before are done too, the progress passes it and is checkpointed in time.
+//!
+//! In mode `None` nothing may run twice: deliveries keep within `reach` of the durable checkpoint,
+//! and a restart begins after that reach. What must stay true: the list in `stream`, and `check`.
+
+mod failure;
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::mutants::{self, Mutant};
+use crate::policy::Failures;
+use crate::stream::window::{Slot, Window};
+use crate::stream::{
+    Delivery, Effect, Input, Outcome, RetryMode, StartFrom, TrackerOptions, TreeId, root_edge,
+};
+use crate::time::Now;
+
+/// The window holds at most so many records per unfinished one: newer records may overtake one
+/// that fails, but not without bound.
+const WINDOW_FACTOR: usize = 16;
+
+/// The machine of one stream source on one task. See the module documentation.
+#[derive(Clone, Debug)]
+pub struct Tracker {
+    options: TrackerOptions,
+    salt: u64,
+    generation: u32,
+    booted: bool,
+    window: Window,
+    /// Offset after the last durable record.
+    end: u64,
+    /// Records before this were there at boot: they wait for room in every mode.
+    backlog_end: u64,
+    watched: BTreeSet<u64>,
+    failures: Failures<u64>,
+    retries: BTreeSet<(Now, u64)>,
+    /// Nothing new is pushed before (mode all-after).
+    hold_until: Now,
+    /// When which delivery has taken too long; deadlines ascend because the timeout is fixed.
+    timeouts: VecDeque<(Now, Delivery)>,
+    checkpointed: u64,
+    checkpoint_durable: Option<u64>,
+    checkpoint_at: Now,
+    paused: bool,
+    pause_announced: bool,
+    failure_count: u64,
+    last_failure: Option<String>,
+    effects: VecDeque<Effect>,
+}
+
+/// A snapshot for operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Every record before this is done or given up.
+    pub progress: u64,
+    /// The next record to push.
+    pub next: u64,
+    /// Offset after the last record of the partition.
+    pub end: u64,
+    /// Unfinished records, those waiting for a retry included.
+    pub executing: usize,
+    /// ACK appends that wait.
+    pub waiting: usize,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// Failed attempts since boot.
+    pub failures: u64,
+    /// Why the last one failed.
+    pub last_failure: Option<String>,
+}
+
+impl Tracker {
+    /// A tracker that expects `Boot`.
+    #[must_use]
+    pub fn new(options: TrackerOptions) -> Tracker {
+        assert!(
+            options.max_executing > 0,
+            "a source must be allowed to execute records"
+        );
+        Tracker {
+            options,
+            salt: 0,
+            generation: 0,
+            booted: false,
+            window: Window::new(0),
+            end: 0,
+            backlog_end: 0,
+            watched: BTreeSet::new(),
+            failures: Failures::default(),
+            retries: BTreeSet::new(),
+            hold_until: Now(0),
+            timeouts: VecDeque::new(),
+            checkpointed: 0,
+            checkpoint_durable: None,
+            checkpoint_at: Now(0),
+            paused: false,
+            pause_announced: false,
+            failure_count: 0,
+            last_failure: None,
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// Applies one input.
+    pub fn on_input(&mut self, now: Now, input: Input) {
+        assert!(
+            self.booted != matches!(input, Input::Boot { .. }),
+            "a tracker boots first, once"
+        );
+        match input {
+            Input::Boot {
+                checkpoint,
+                start,
+                end,
+                seed,
+            } => {
+                self.handle_boot(now, checkpoint, start..end, seed);
+            }
+            Input::DepotEnd { end } => self.end = self.end.max(end),
+            Input::Watch { offset } => self.handle_watch(offset),
+            Input::Ack { tree, xor } => self.handle_ack(now, tree, xor),
+            Input::Failed { tree, blamed, text } => {
+                if let Some(offset) = self.window.find(tree) {
+                    self.handle_failed(now, offset, blamed, &text);
+                }
+            }
+            Input::DeadLettered { offset } => {
+                if self.window.get(offset) == Some(Slot::GivenUp) {
+                    self.finish(now, offset);
+                }
+            }
+            Input::Checkpointed { progress } => {
+                self.checkpoint_durable = self.checkpoint_durable.max(Some(progress));
+            }
+            Input::Pause => self.pause(),
+            Input::Resume => self.paused = false,
+        }
+        self.pump(now);
+        self.check();
+    }
+
+    /// Does what is due at `now`; call it at [`Tracker::deadline`].
+    pub fn on_deadline(&mut self, now: Now) {
+        while let Some((due, delivery)) = self.timeouts.front().copied()
+            && due <= now
+        {
+            self.timeouts.pop_front();
+            let text = format!("not done after {:?}", self.options.timeout);
+            for offset in delivery.from..delivery.to {
+                // A rewind may have taken the record away and pushed it anew: then it is not found.
+                if self.window.find(delivery.tree(offset)) == Some(offset) {
+                    self.handle_failed(now, offset, true, &text);
+                }
+            }
+        }
+        if self.checkpoint_at <= now {
+            self.checkpoint(now);
+        }
+        self.pump(now);
+        self.check();
+    }
+
+    /// When `on_deadline` wants to be called; may lie in the past.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Now> {
+        let timeout = self.timeouts.front().map(|(due, _)| *due);
+        let retry = self
+            .retries
+            .first()
+            .map(|(due, _)| *due)
+            .filter(|_| !self.paused);
+        let ahead = self.window.base() > self.checkpointed;
+        let checkpoint = ahead.then_some(self.checkpoint_at);
+        let held = self.room() > 0 && self.window.next() < self.end && !self.paused;
+        let hold = held.then_some(self.hold_until);
+        [timeout, retry, checkpoint, hold]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// The next thing to do.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Every record before this is done or given up: what a write that also carries progress may
+    /// store.
+    #[must_use]
+    pub fn progress(&self) -> u64 {
+        self.window.base()
+    }
+
+    /// Whether an ACK append waits for the tree: only then are its ack returns worth gathering.
+    #[must_use]
+    pub fn watched(&self, tree: TreeId) -> bool {
+        self.window
+            .find(tree)
+            .is_some_and(|offset| self.watched.contains(&offset))
+    }
+
+    /// The record a tree belongs to, while that attempt is the current one.
+    #[must_use]
+    pub fn offset_of(&self, tree: TreeId) -> Option<u64> {
+        self.window.find(tree)
+    }
+
+    /// A snapshot for operators.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status {
+            progress: self.window.base(),
+            next: self.window.next(),
+            end: self.end,
+            executing: self.window.unfinished(),
+            waiting: self.watched.len(),
+            paused: self.paused,
+            failures: self.failure_count,
+            last_failure: self.last_failure.clone(),
+        }
+    }
+
+    /// Asserts what must always hold.
+    pub fn check(&self) {
+        let unbounded = mutants::active(Mutant::WindowIgnored);
+        let (unfinished, max) = (
+            self.window.unfinished(),
+            self.options.max_executing as usize,
+        );
+        assert!(
+            unfinished <= max || unbounded,
+            "{unfinished} records execute, {max} may"
+        );
+        assert!(
+            self.window.len() <= self.window_max() || unbounded,
+            "the window is too long"
+        );
+        assert!(
+            self.window.running() <= unfinished,
+            "more records run than are unfinished"
+        );
+        assert!(
+            self.watched.len() <= self.options.max_waiting as usize,
+            "too many appends wait"
+        );
+        let passed = self.checkpointed > self.window.base();
+        let mutated = mutants::active(Mutant::CheckpointTooFar);
+        assert!(!passed || mutated, "the checkpoint passed the progress");
+    }
+
+    fn handle_boot(
+        &mut self,
+        now: Now,
+        checkpoint: Option<u64>,
+        records: std::ops::Range<u64>,
+        seed: u64,
+    ) {
+        self.booted = true;
+        self.salt = seed;
+        self.generation = (seed >> 32) as u32;
+        let lost = checkpoint.is_some_and(|at| at > records.end);
+        assert!(
+            !lost,
+            "the checkpoint {checkpoint:?} lies after the last record: storage lost some"
+        );
+        let base = match (checkpoint, self.options.start) {
+            // Whatever may have run before the restart must not run again.
+            (Some(at), _) if self.options.retry == RetryMode::None => at + self.reach(),
+            (Some(at), _) | (None, StartFrom::Offset(at)) => at,
+            (None, StartFrom::Beginning) => records.start,
+            (None, StartFrom::End) => records.end,
+        };
+        let base = base.min(records.end).max(records.start);
+        self.window = Window::new(base);
+        self.end = records.end;
+        self.backlog_end = records.end;
+        self.checkpointed = base;
+        self.checkpoint_durable = checkpoint.filter(|at| *at == base);
+        if self.checkpoint_durable.is_none() {
+            // A start position must survive: records appended from now on belong to the topology.
+            self.effects
+                .push_back(Effect::Checkpoint { progress: base });
+        }
+        self.checkpoint_at = now.after(self.options.checkpoint_interval);
+    }
+
+    fn handle_watch(&mut self, offset: u64) {
+        let over = offset < self.window.base() || self.window.get(offset) == Some(Slot::Done);
+        if over {
+            self.effects
+                .push_back(released(offset, Outcome::Done { tree: None }));
+        } else if self.paused {
+            self.effects.push_back(released(offset, Outcome::Paused));
+        } else if self.watched.len() >= self.options.max_waiting as usize {
+            self.effects.push_back(released(offset, Outcome::Throttled));
+        } else {
+            self.watched.insert(offset);
+        }
+    }
+
+    // Step 1: push.
+
+    /// Pushes whatever may be pushed now.
+    fn pump(&mut self, now: Now) {
+        self.announce_pause();
+        if self.paused {
+            return;
+        }
+        while let Some((due, offset)) = self.retries.first().copied()
+            && due <= now
+        {
+            self.retries.pop_first();
+            self.deliver(now, offset, offset + 1);
+        }
+        if self.hold_until > now {
+            return;
+        }
+        let from = self.window.next();
+        let to = self.end.min(from + self.room());
+        if from < to {
+            self.deliver(now, from, to);
+        }
+        if self.window.next() < self.end {
+            self.turn_away();
+        }
+    }
+
+    /// How many more records may be pushed.
+    fn room(&self) -> u64 {
+        if mutants::active(Mutant::WindowIgnored) {
+            return u64::MAX / 2;
+        }
+        let executing = self.options.max_executing as usize - self.window.unfinished();
+        let room = executing.min(self.window_max() - self.window.len()) as u64;
+        if self.options.retry != RetryMode::None {
+            return room;
+        }
+        let limit = self
+            .checkpoint_durable
+            .map_or(0, |durable| durable + self.reach());
+        room.min(limit.saturating_sub(self.window.next()))
+    }
+
+    fn window_max(&self) -> usize {
+        self.options.max_executing as usize * WINDOW_FACTOR
+    }
+
+    /// In mode `None`: how far past the durable checkpoint a record may have been pushed.
+    fn reach(&self) -> u64 {
+        self.window_max() as u64 + self.options.checkpoint_records
+    }
+
+    fn deliver(&mut self, now: Now, from: u64, to: u64) {
+        let generation = match self.open_delivery(from) {
+            Some(generation) => generation,
+            None => self.generation.wrapping_add(1),
+        };
+        let joins = generation == self.generation;
+        self.generation = generation;
+        let salt = self.salt;
+        let delivery = Delivery {
+            from,
+            to,
+            generation,
+            salt,
+        };
+        for offset in from..to {
+            let pending = root_edge(salt, delivery.tree(offset));
+            let slot = Slot::Running {
+                generation,
+                pending,
+            };
+            if offset < self.window.next() {
+                self.window.set(offset, slot);
+            } else {
+                self.window.push(slot);
+            }
+        }
+        if !mutants::active(Mutant::NoTimeout) {
+            let due = now.after(self.options.timeout);
+            self.timeouts.push_back((due, delivery));
+        }
+        match self.effects.back_mut() {
+            Some(Effect::Deliver(open)) if joins => open.to = to,
+            _ => self.effects.push_back(Effect::Deliver(delivery)),
+        }
+    }
+
+    /// The generation of the delivery that ends before `from` and was not taken yet: the records
+    /// from there on join it, so that a burst of acks makes one delivery.
+    fn open_delivery(&self, from: u64) -> Option<u32> {
+        match self.effects.back() {
+            Some(Effect::Deliver(open)) if open.to == from && from == self.window.next() => {
+                Some(open.generation)
+            }
+            _ => None,
+        }
+    }
+
+    /// Records found no room: tell who waits for them; in mode `None` leave them out.
+    fn turn_away(&mut self) {
+        for offset in self.watched.split_off(&self.window.next()) {
+            if offset < self.end {
+                self.effects.push_back(released(offset, Outcome::Throttled));
+            } else {
+                self.watched.insert(offset);
+            }
+        }
+        if self.options.retry != RetryMode::None || self.checkpoint_durable.is_none() {
+            return;
+        }
+        let from = self.window.next();
+        let spare = (self.window_max() - self.window.len()) as u64;
+        let to = self.end.min(from + spare);
+        if from < self.backlog_end || from >= to {
+            return;
+        }
+        for _ in from..to {
+            self.window.push(Slot::Done);
+        }
+        let text = format!("{} records are executing", self.window.unfinished());
+        self.effects.push_back(Effect::Skipped { from, to, text });
+    }
+
+    // Step 2: ack.
+
+    fn handle_ack(&mut self, now: Now, tree: TreeId, xor: u64) {
+        let mut found = self.window.find(tree);
+        if found.is_none() && mutants::active(Mutant::StaleAckCounted) {
+            let offset = self.window.base()
+                + u64::from((tree.0 as u32).wrapping_sub(self.window.base() as u32));
+            let running = matches!(self.window.get(offset), Some(Slot::Running { .. }));
+            found = running.then_some(offset);
+        }
+        let Some(offset) = found else {
+            return;
+        };
+        if self.window.xor(offset, xor) != 0 {
+            return;
+        }
+        if !self.watched.is_empty() && self.watched.remove(&offset) {
+            let outcome = Outcome::Done { tree: Some(tree) };
+            self.effects.push_back(released(offset, outcome));
+        }
+        self.finish(now, offset);
+    }
+
+    /// Nothing more will happen to the record (step 4).
+    fn finish(&mut self, now: Now, offset: u64) {
+        self.window.set(offset, Slot::Done);
+        if !self.failures.is_empty() {
+            self.failures.forgive(offset);
+        }
+        while self
+            .timeouts
+            .front()
+            .is_some_and(|(_, old)| old.to <= self.window.base())
+        {
+            self.timeouts.pop_front();
+        }
+        let ahead = self.window.base().saturating_sub(self.checkpointed);
+        if ahead >= self.options.checkpoint_records {
+            self.checkpoint(now);
+        }
+    }
+
+    fn checkpoint(&mut self, now: Now) {
+        self.checkpoint_at = now.after(self.options.checkpoint_interval);
+        let mut progress = self.window.base();
+        if mutants::active(Mutant::CheckpointTooFar) {
+            progress = self.window.next();
+        }
+        if progress > self.checkpointed {
+            self.checkpointed = progress;
+            self.effects.push_back(Effect::Checkpoint { progress });
+        }
+    }
+}
+
+fn released(offset: u64, outcome: Outcome) -> Effect {
+    Effect::Release { offset, outcome }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! Step 3, what happens to a record whose tree failed, and pausing, which may be the consequence.
+//!
+//! Relies on the policy of the source. What must stay true: a record leaves the window done, given
+//! up durably, or not at all; in mode `None` it never runs again; its appender hears exactly once.
+
+use std::collections::BTreeSet;
+
+use crate::mutants::{self, Mutant};
+use crate::policy::{Exhausted, Verdict};
+use crate::stream::tracker::{Tracker, released};
+use crate::stream::window::Slot;
+use crate::stream::{Effect, Outcome, RetryMode, TreeId};
+use crate::time::Now;
+
+impl Tracker {
+    // Step 3: fail.
+
+    pub(super) fn handle_failed(&mut self, now: Now, offset: u64, blamed: bool, text: &str) {
+        let Some(Slot::Running { generation, .. }) = self.window.get(offset) else {
+            panic!("record {offset} fails while it does not run");
+        };
+        self.failure_count += 1;
+        self.last_failure = Some(text.to_owned());
+        let tree = TreeId::new(generation, offset);
+        self.effects.push_back(Effect::Discard { tree });
+        let at_most_once = self.options.retry == RetryMode::None;
+        if self.options.first_attempt_decides || at_most_once {
+            self.release_failed(offset, text);
+        }
+        let verdict = match (at_most_once, blamed) {
+            (true, _) => Verdict::GiveUp {
+                then: self.options.policy.then,
+                failures: 1,
+            },
+            (false, true) => self.failures.on_failure(offset, &self.options.policy),
+            (false, false) => Verdict::Retry {
+                after: self.options.policy.backoff(1),
+            },
+        };
+        match verdict {
+            Verdict::Retry { after } => self.retry(now.after(after), offset),
+            Verdict::GiveUp {
+                then: Exhausted::Pause,
+                ..
+            } => {
+                self.failures.forgive(offset);
+                if at_most_once {
+                    self.finish(now, offset);
+                } else {
+                    self.retry(now, offset);
+                }
+                self.pause();
+            }
+            Verdict::GiveUp {
+                then: Exhausted::DeadLetter,
+                failures,
+            } => {
+                self.release_failed(offset, text);
+                self.window.set(offset, Slot::GivenUp);
+                let text = text.to_owned();
+                self.effects.push_back(Effect::DeadLetter {
+                    offset,
+                    failures,
+                    text,
+                });
+            }
+            Verdict::GiveUp {
+                then: Exhausted::Skip,
+                ..
+            } => {
+                self.release_failed(offset, text);
+                let text = text.to_owned();
+                self.effects.push_back(Effect::Skipped {
+                    from: offset,
+                    to: offset + 1,
+                    text,
+                });
+                self.finish(now, offset);
+            }
+        }
+    }
+
+    pub(super) fn retry(&mut self, at: Now, offset: u64) {
+        let alone = mutants::active(Mutant::AllAfterForgotten);
+        if self.options.retry == RetryMode::AllAfter && !alone {
+            self.rewind(offset);
+            self.hold_until = self.hold_until.max(at);
+        } else {
+            self.window.set(offset, Slot::Waiting);
+            self.retries.insert((at, offset));
+        }
+    }
+
+    /// Takes the record and everything after it back; they will be pushed again, in order.
+    pub(super) fn rewind(&mut self, offset: u64) {
+        for (after, slot) in (offset + 1..).zip(self.window.rewind(offset).into_iter().skip(1)) {
+            if let Slot::Running { generation, .. } = slot {
+                let tree = TreeId::new(generation, after);
+                self.effects.push_back(Effect::Discard { tree });
+            }
+        }
+    }
+
+    pub(super) fn release_failed(&mut self, offset: u64, text: &str) {
+        if self.watched.remove(&offset) {
+            let text = text.to_owned();
+            self.effects
+                .push_back(released(offset, Outcome::Failed { text }));
+        }
+    }
+
+    // Pause.
+
+    pub(super) fn pause(&mut self) {
+        self.pause_announced = false;
+        self.paused = true;
+        let next = self.window.next();
+        let running: BTreeSet<u64> = self.watched.range(..next).copied().collect();
+        for offset in std::mem::replace(&mut self.watched, running).split_off(&next) {
+            self.effects.push_back(released(offset, Outcome::Paused));
+        }
+    }
+
+    pub(super) fn announce_pause(&mut self) {
+        if self.paused && !self.pause_announced && self.window.running() == 0 {
+            self.pause_announced = true;
+            self.effects.push_back(Effect::Paused);
+        }
+    }
+}
