@@ -1,0 +1,104 @@
+//! What an author's closure holds while it runs: the task it runs on.
+//!
+//! Relies on [`Access`]. Not generic over the environment, so author code never sees it. What must
+//! stay true: a `Task` is used only within the event it was given to.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use rama_wire::{LogId, Record};
+
+use crate::access::Access;
+
+/// The task an event runs on, and what the event may do there.
+///
+/// Everything is local and synchronous: reads and writes of every PState partition on this task, as
+/// one atomic event. To reach data of another task, partition by its key first.
+pub struct Task {
+    access: Rc<dyn Access>,
+    origin: Cell<u64>,
+    scratch: RefCell<Vec<u8>>,
+}
+
+impl Task {
+    /// A task over `access`. For the engine and for tests.
+    pub fn new(access: Rc<dyn Access>) -> Task {
+        Task {
+            access,
+            origin: Cell::new(0),
+            scratch: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// The index of this task, `0 .. count`.
+    pub fn id(&self) -> u32 {
+        self.access.task_id()
+    }
+
+    /// How many tasks the module has.
+    pub fn count(&self) -> u32 {
+        self.access.task_count()
+    }
+
+    /// Wall clock, milliseconds since the Unix epoch. Virtual in a simulation.
+    pub fn now_ms(&self) -> u64 {
+        self.access.now_ms()
+    }
+
+    /// A random number; the same for the same seed in a simulation.
+    pub fn random_u64(&self) -> u64 {
+        self.access.random_u64()
+    }
+
+    /// The id of the running microbatch: equal in every attempt, so that an external system can tell
+    /// a retry from a new batch. `None` in a stream topology.
+    pub fn microbatch_id(&self) -> Option<u64> {
+        self.access.microbatch_id()
+    }
+
+    /// Gives `value` to whoever appended the current record with an ack (spec D-19).
+    pub fn ack_return<T: Record>(&self, value: &T) {
+        match value.to_json() {
+            Ok(json) => self.access.ack_return(json),
+            Err(error) => crate::failure::fail(error),
+        }
+    }
+
+    /// Ends the event as failed; the topology's failure policy decides what happens to its record.
+    pub fn fail(&self, why: impl ToString) -> ! {
+        crate::failure::fail(why)
+    }
+
+    /// Appends a record to the partition of a depot on this task. For typed depot handles.
+    pub fn append_record<T: Record>(&self, depot: LogId, record: &T) {
+        self.with_scratch(|bytes| {
+            record.encode(bytes);
+            self.access.append(depot, bytes);
+        });
+    }
+
+    /// Names the record whose processing starts, for failures. For the dataflow.
+    pub fn set_origin(&self, origin: u64) {
+        self.origin.set(origin);
+    }
+
+    /// The record being processed, as named last.
+    pub fn origin(&self) -> u64 {
+        self.origin.get()
+    }
+
+    /// What the task stands on. For paths and the dataflow.
+    pub fn access(&self) -> &dyn Access {
+        &*self.access
+    }
+
+    /// Lends an empty buffer that keeps its capacity from call to call. Not for author code: the
+    /// closure must not use the task's buffer again.
+    pub(crate) fn with_scratch<R>(&self, use_buffer: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        let mut buffer = self.scratch.take();
+        buffer.clear();
+        let result = use_buffer(&mut buffer);
+        self.scratch.replace(buffer);
+        result
+    }
+}
