@@ -7,6 +7,8 @@
 
 pub mod backend;
 pub mod config;
+pub mod dev;
+pub mod logging;
 pub mod metrics;
 pub mod names;
 pub mod problem;
