@@ -7,5 +7,7 @@ pub mod microbatch;
 pub mod mutants;
 pub mod policy;
 pub mod stream;
+#[cfg(test)]
+mod testing;
 pub mod time;
 pub mod watermarks;

@@ -11,6 +11,8 @@ mod coordinator;
 mod intake;
 mod ledger;
 mod participant;
+#[cfg(test)]
+mod tests;
 
 use core::time::Duration;
 

@@ -7,18 +7,17 @@
 /// One deliberate defect: the rule it breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
-    /// A participant admits hops of any attempt.
+    /// A participant runs hops of any attempt in the current overlay.
     NoAttemptCheck,
     /// A participant keeps the overlay of the former attempt.
     OverlayKept,
-    /// A participant prepares an attempt that it is not running.
+    /// A participant prepares an attempt that it is not running, and the coordinator does not
+    /// mind that it restarted. Each check alone is enough.
     PrepareUnasked,
     /// A participant says prepared before the write is durable.
     PreparedNotDurable,
     /// A participant counts a hop as consumed when it arrives, before what it emits is known.
     XorBeforeEmission,
-    /// A participant commits whatever is prepared, of whichever attempt.
-    CommitAnyPrepared,
     /// The coordinator sends commits while the decision is still on its way to the disk.
     CommitBeforeDecision,
     /// The coordinator decides when the first task has prepared.

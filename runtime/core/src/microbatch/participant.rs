@@ -250,6 +250,15 @@ impl Participant {
     }
 
     fn handle_hop_ran(&mut self, at: Position, hop: u64, emitted: u64) {
+        if mutants::active(Mutant::NoAttemptCheck)
+            && let State::Running(running) = &mut self.state
+            && running.at != at
+        {
+            // Without the check its report goes to an attempt nobody counts any more.
+            running.queued -= 1;
+            self.report();
+            return;
+        }
         let Some(running) = self.running_at(at) else {
             return;
         };
@@ -304,8 +313,7 @@ impl Participant {
         self.seen = self.seen.max(at);
         if let State::Running(running) = &self.state {
             let idle = running.work == 0 && running.queued == 0 && !running.dirty;
-            let mutated = mutants::active(Mutant::XorBeforeEmission)
-                || mutants::active(Mutant::NoAttemptCheck);
+            let mutated = mutants::active(Mutant::XorBeforeEmission);
             assert!(
                 idle || mutated,
                 "asked to prepare {at} while work of it is left"
@@ -340,11 +348,6 @@ impl Participant {
             State::Prepared(prepared) if prepared == at => {
                 self.state = State::Committing(at);
                 self.effects.push_back(Effect::PersistCommit { at });
-            }
-            State::Prepared(prepared) if mutants::active(Mutant::CommitAnyPrepared) => {
-                self.state = State::Committing(prepared);
-                self.effects
-                    .push_back(Effect::PersistCommit { at: prepared });
             }
             State::Committing(committing) => {
                 assert!(
@@ -400,9 +403,8 @@ impl Participant {
     }
 
     fn running_at(&mut self, at: Position) -> Option<&mut Running> {
-        let any_attempt = mutants::active(Mutant::NoAttemptCheck);
         match &mut self.state {
-            State::Running(running) if running.at == at || any_attempt => Some(running),
+            State::Running(running) if running.at == at => Some(running),
             _ => None,
         }
     }

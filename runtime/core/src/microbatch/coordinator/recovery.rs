@@ -81,7 +81,9 @@ impl Coordinator {
             State::Processing { .. } if restarted => {
                 self.give_up(now, format!("task {} restarted", task.0));
             }
-            State::Preparing { at, .. } if restarted => {
+            State::Preparing { at, .. }
+                if restarted && !mutants::active(Mutant::PrepareUnasked) =>
+            {
                 let at = *at;
                 if prepared == Some(at) {
                     self.handle_prepared(now, task, at);

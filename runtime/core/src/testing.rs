@@ -1,0 +1,67 @@
+//! What the tests of the machines share: a seeded generator, scripts, and the hunt for mutants.
+//!
+//! Compiled for tests only. Every random run prints its seed when it fails.
+
+pub(crate) mod script;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::ids::mix;
+use crate::mutants::{self, Mutant};
+
+/// A small seeded generator.
+pub(crate) struct Random {
+    state: u64,
+}
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Random {
+        Random { state: mix(seed) }
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix(self.state)
+    }
+
+    /// A number below `limit`.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit.max(1) as u64) as usize
+    }
+
+    /// True once in `n` calls.
+    pub(crate) fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+}
+
+/// Runs `run` for the seeds and panics with the first that fails.
+pub(crate) fn explore(seeds: std::ops::Range<u64>, run: fn(u64) -> Result<(), String>) {
+    for seed in seeds {
+        let result = catch_unwind(AssertUnwindSafe(|| run(seed)));
+        match result {
+            Ok(Ok(())) => {}
+            Ok(Err(text)) => panic!("seed {seed}: {text}"),
+            Err(_) => panic!("seed {seed}: an assertion of a machine failed, see above"),
+        }
+    }
+}
+
+/// Switches the defect on and asserts that one of the seeds sees it; answers which.
+pub(crate) fn hunt(
+    mutant: Mutant,
+    seeds: std::ops::Range<u64>,
+    run: fn(u64) -> Result<(), String>,
+) -> u64 {
+    mutants::set(Some(mutant));
+    let red = |seed: &u64| {
+        let result = catch_unwind(AssertUnwindSafe(|| run(*seed)));
+        if let Ok(Err(text)) = &result {
+            println!("{mutant:?} is red with seed {seed}: {text}");
+        }
+        !matches!(result, Ok(Ok(())))
+    };
+    let found = seeds.clone().find(red);
+    mutants::set(None);
+    found.unwrap_or_else(|| panic!("{mutant:?} survived {seeds:?}: a fault is not generated"))
+}
