@@ -1,0 +1,299 @@
+//! The author's steps between a source and its end, fused by the compiler between partitioners.
+//!
+//! Relies on `stage` for what an engine sees and on `partition` for where values go. A chain of steps
+//! is one type (`Map<FlatMap<Start, …>, …>`); a partitioner closes it into one boxed stage and starts
+//! the next. What must stay true: values flow depth first (spec F-1): everything emitted for one
+//! value has passed the rest of the chain before the next value enters it; and all of it is one
+//! event on one task.
+
+mod fused;
+mod steps;
+
+use std::marker::PhantomData;
+
+use rama_wire::{Key, Record};
+
+use crate::failure;
+use crate::graph::{NodeKind, Place};
+use crate::partition::{All, Custom, Direct, Global, Hash, HashBy, Router, Shuffle};
+use crate::setup::Chain;
+use crate::task::Task;
+use crate::topology_def::{Kind, Stream};
+
+pub use steps::{Begin, Steps};
+
+use fused::{End, Fused, To};
+use steps::{Emit, Filter, FilterMap, FlatMap, Inspect, Map};
+
+/// A chain of steps under construction: values of type `T` arrive here.
+///
+/// Steps run in the author's order, on one task, as one event, until a partitioner moves the value;
+/// the rest is then another event on the other task. A chain ends with [`each`](Flow::each) (or
+/// [`done`](Flow::done)); one that is dropped before is a mistake of the definition.
+///
+/// # Failure
+/// A panic, [`Task::fail`], or the `Err` of a `try_` step fails the event; the source's failure
+/// policy decides what happens to the record.
+#[must_use = "a chain of steps must end with .each(…) or .done()"]
+pub struct Flow<K, In, S, T> {
+    steps: S,
+    chain: Chain,
+    types: PhantomData<fn(K, In) -> T>,
+}
+
+impl<K, T> Flow<K, T, Begin, T> {
+    pub(crate) fn begin(chain: Chain) -> Flow<K, T, Begin, T> {
+        Flow {
+            steps: Begin,
+            chain,
+            types: PhantomData,
+        }
+    }
+}
+
+impl<K, In, S, T> Flow<K, In, S, T>
+where
+    K: Kind,
+    In: Record + Send,
+    S: Steps<In, Out = T>,
+    T: 'static,
+{
+    /// Each value becomes another.
+    #[track_caller]
+    pub fn map<U, F>(self, f: F) -> Flow<K, In, impl Steps<In, Out = U>, U>
+    where
+        U: 'static,
+        F: Fn(&Task, T) -> U + Send + Sync + 'static,
+    {
+        self.step(NodeKind::Map, |steps| Map { steps, f })
+    }
+
+    /// Each value becomes another, or fails the event with an error.
+    #[track_caller]
+    pub fn try_map<U, E, F>(self, f: F) -> Flow<K, In, impl Steps<In, Out = U>, U>
+    where
+        U: 'static,
+        E: ToString + 'static,
+        F: Fn(&Task, T) -> Result<U, E> + Send + Sync + 'static,
+    {
+        let attempt = move |task: &Task, value: T| match f(task, value) {
+            Ok(value) => value,
+            Err(error) => failure::fail(error),
+        };
+        self.step(NodeKind::Map, |steps| Map { steps, f: attempt })
+    }
+
+    /// Each value becomes any number of values.
+    #[track_caller]
+    pub fn flat_map<I, F>(self, f: F) -> Flow<K, In, impl Steps<In, Out = I::Item>, I::Item>
+    where
+        I: IntoIterator<Item: 'static> + 'static,
+        F: Fn(&Task, T) -> I + Send + Sync + 'static,
+    {
+        self.step(NodeKind::FlatMap, |steps| FlatMap { steps, f })
+    }
+
+    /// Each value becomes any number of values, handed to the closure's last argument one by one:
+    /// `flat_map` without a collection in between.
+    #[track_caller]
+    pub fn emit<U, F>(self, f: F) -> Flow<K, In, impl Steps<In, Out = U>, U>
+    where
+        U: 'static,
+        F: Fn(&Task, T, &mut dyn FnMut(U)) + Send + Sync + 'static,
+    {
+        self.step(NodeKind::Emit, |steps| Emit {
+            steps,
+            f,
+            emits: PhantomData,
+        })
+    }
+
+    /// Only values for which the closure says `true` go on.
+    #[track_caller]
+    pub fn filter<F>(self, f: F) -> Flow<K, In, impl Steps<In, Out = T>, T>
+    where
+        F: Fn(&Task, &T) -> bool + Send + Sync + 'static,
+    {
+        self.step(NodeKind::Filter, |steps| Filter { steps, f })
+    }
+
+    /// Each value becomes another, or goes no further.
+    #[track_caller]
+    pub fn filter_map<U, F>(self, f: F) -> Flow<K, In, impl Steps<In, Out = U>, U>
+    where
+        U: 'static,
+        F: Fn(&Task, T) -> Option<U> + Send + Sync + 'static,
+    {
+        self.step(NodeKind::FilterMap, |steps| FilterMap { steps, f })
+    }
+
+    /// Runs code on each value, which then goes on unchanged.
+    #[track_caller]
+    pub fn inspect<F>(self, f: F) -> Flow<K, In, impl Steps<In, Out = T>, T>
+    where
+        F: Fn(&Task, &T) + Send + Sync + 'static,
+    {
+        self.step(NodeKind::Inspect, |steps| Inspect { steps, f })
+    }
+
+    /// Names the step before, for the graph and for telemetry.
+    pub fn named(self, name: impl Into<String>) -> Flow<K, In, S, T> {
+        self.chain.rename(name.into());
+        self
+    }
+
+    /// Runs code on each value, which ends here.
+    #[track_caller]
+    pub fn each<F>(self, f: F)
+    where
+        F: Fn(&Task, T) + Send + Sync + 'static,
+    {
+        let place = Place::of_caller();
+        let mut chain = self.chain;
+        chain.node(NodeKind::Each, "()", place);
+        let body = Fused::new(chain.depot(), self.steps, End(f));
+        chain.end(body);
+    }
+
+    /// Runs code on each value, which ends here; an error fails the event.
+    #[track_caller]
+    pub fn try_each<E, F>(self, f: F)
+    where
+        E: ToString,
+        F: Fn(&Task, T) -> Result<(), E> + Send + Sync + 'static,
+    {
+        self.each(move |task, value| {
+            if let Err(error) = f(task, value) {
+                failure::fail(error);
+            }
+        });
+    }
+
+    /// Ends the chain: what the steps before did is all there is to do.
+    #[track_caller]
+    pub fn done(self) {
+        self.each(|_, _| {});
+    }
+
+    #[track_caller]
+    fn step<S2, U: 'static>(
+        self,
+        kind: NodeKind,
+        grow: impl FnOnce(S) -> S2,
+    ) -> Flow<K, In, S2, U> {
+        let mut chain = self.chain;
+        chain.node(kind, std::any::type_name::<U>(), Place::of_caller());
+        Flow {
+            steps: grow(self.steps),
+            chain,
+            types: PhantomData,
+        }
+    }
+}
+
+/// Partitioners: what follows runs on the task they choose, as another event.
+///
+/// Only the value travels, so it must be a [`Record`]. Values sent from one task to another arrive
+/// in order (spec O-9), also when both are the same task.
+impl<K, In, S, T> Flow<K, In, S, T>
+where
+    K: Kind,
+    In: Record + Send,
+    S: Steps<In, Out = T>,
+    T: Record + Send,
+{
+    /// To the home of a key: the task that holds that key of every PState (spec R-1).
+    ///
+    /// The closure gets a copy of the value and answers with a part of it: `|word| word`,
+    /// `|(transfer, _)| transfer.to`. For large values see
+    /// [`hash_partition_by`](Flow::hash_partition_by).
+    #[track_caller]
+    pub fn hash_partition<Q, F>(self, key: F) -> Flow<K, T, Begin, T>
+    where
+        Q: Key,
+        F: Fn(T) -> Q + Send + Sync + 'static,
+    {
+        self.hop(NodeKind::HashPartition, Hash(key))
+    }
+
+    /// As [`hash_partition`](Flow::hash_partition), for a key that stands in the value as it is: no
+    /// copy is made. `|purchase| &purchase.user`.
+    #[track_caller]
+    pub fn hash_partition_by<Q, F>(self, key: F) -> Flow<K, T, Begin, T>
+    where
+        Q: Key,
+        F: for<'a> Fn(&'a T) -> &'a Q + Send + Sync + 'static,
+    {
+        self.hop(NodeKind::HashPartition, HashBy::new(key))
+    }
+
+    /// To every task (spec R-2).
+    #[track_caller]
+    pub fn all_partition(self) -> Flow<K, T, Begin, T> {
+        self.hop(NodeKind::AllPartition, All)
+    }
+
+    /// To task 0, where global PStates and depots live (spec R-3).
+    #[track_caller]
+    pub fn global_partition(self) -> Flow<K, T, Begin, T> {
+        self.hop(NodeKind::GlobalPartition, Global)
+    }
+
+    /// To all tasks in turn, in an order that differs from sender to sender (spec R-4).
+    #[track_caller]
+    pub fn shuffle_partition(self) -> Flow<K, T, Begin, T> {
+        self.hop(NodeKind::ShufflePartition, Shuffle)
+    }
+
+    /// To the task of that index; one that does not exist fails the event (spec R-5).
+    #[track_caller]
+    pub fn direct_partition<F>(self, index: F) -> Flow<K, T, Begin, T>
+    where
+        F: Fn(&T) -> u32 + Send + Sync + 'static,
+    {
+        self.hop(NodeKind::DirectPartition, Direct(index))
+    }
+
+    /// To the task whose index the closure computes from the value and the number of tasks; one
+    /// that does not exist fails the event (spec R-7).
+    #[track_caller]
+    pub fn custom_partition<F>(self, index: F) -> Flow<K, T, Begin, T>
+    where
+        F: Fn(&T, u32) -> u32 + Send + Sync + 'static,
+    {
+        self.hop(NodeKind::CustomPartition, Custom(index))
+    }
+
+    #[track_caller]
+    pub(crate) fn hop<R: Router<T>>(self, kind: NodeKind, router: R) -> Flow<K, T, Begin, T> {
+        let Flow {
+            steps, mut chain, ..
+        } = self;
+        chain.node(kind, std::any::type_name::<T>(), Place::of_caller());
+        let depot = chain.depot();
+        let chain = chain.hop(|stage| Fused::new(depot, steps, To { router, stage }));
+        Flow::begin(chain)
+    }
+}
+
+impl<In, S, T> Flow<Stream, In, S, T>
+where
+    In: Record + Send,
+    S: Steps<In, Out = T>,
+    T: 'static,
+{
+    /// Gives a value to whoever appended the record with an ack (spec S-18); the flow goes on
+    /// unchanged. Several are combined by the source's `ack_return_agg`; without it the last counts.
+    #[track_caller]
+    pub fn ack_return<V, F>(self, f: F) -> Flow<Stream, In, impl Steps<In, Out = T>, T>
+    where
+        V: Record,
+        F: Fn(&Task, &T) -> V + Send + Sync + 'static,
+    {
+        let give = move |task: &Task, value: &T| task.ack_return(&f(task, value));
+        self.step(NodeKind::AckReturn, |steps| Inspect { steps, f: give })
+    }
+}
+
+#[cfg(test)]
+mod tests;

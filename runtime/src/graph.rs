@@ -1,0 +1,190 @@
+//! A topology as people see it: every builder call with its kind, name and place in the source.
+//!
+//! Relies on the builder to record nodes in order. Nothing runs by it: it is drawn by the UI,
+//! printed by `describe`, and telemetry is keyed by its nodes. What must stay true: node ids are
+//! dense and follow the order of builder calls, so they are the same in every worker.
+
+use std::fmt;
+use std::panic::Location;
+
+use serde::Serialize;
+
+/// What a node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeKind {
+    /// Records of a depot enter.
+    Source,
+    /// One value becomes one value.
+    Map,
+    /// One value becomes any number.
+    FlatMap,
+    /// One value becomes any number, handed out by the author's code.
+    Emit,
+    /// A value stays or goes.
+    Filter,
+    /// A value becomes another or goes.
+    FilterMap,
+    /// A value is looked at.
+    Inspect,
+    /// A value is given to the appender of the record.
+    AckReturn,
+    /// To the home of a key.
+    HashPartition,
+    /// To every task.
+    AllPartition,
+    /// To task 0.
+    GlobalPartition,
+    /// To the tasks in turn.
+    ShufflePartition,
+    /// To a task by its index.
+    DirectPartition,
+    /// To a task chosen by the author's code.
+    CustomPartition,
+    /// To the home of a key of one PState.
+    PathPartition,
+    /// Values end here.
+    Each,
+}
+
+impl NodeKind {
+    /// The name of the builder's method.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NodeKind::Source => "source",
+            NodeKind::Map => "map",
+            NodeKind::FlatMap => "flat_map",
+            NodeKind::Emit => "emit",
+            NodeKind::Filter => "filter",
+            NodeKind::FilterMap => "filter_map",
+            NodeKind::Inspect => "inspect",
+            NodeKind::AckReturn => "ack_return",
+            NodeKind::HashPartition => "hash_partition",
+            NodeKind::AllPartition => "all_partition",
+            NodeKind::GlobalPartition => "global_partition",
+            NodeKind::ShufflePartition => "shuffle_partition",
+            NodeKind::DirectPartition => "direct_partition",
+            NodeKind::CustomPartition => "custom_partition",
+            NodeKind::PathPartition => "path_partition",
+            NodeKind::Each => "each",
+        }
+    }
+
+    /// Whether what follows may run on another task, as an event of its own.
+    pub fn is_boundary(self) -> bool {
+        matches!(
+            self,
+            NodeKind::HashPartition
+                | NodeKind::AllPartition
+                | NodeKind::GlobalPartition
+                | NodeKind::ShufflePartition
+                | NodeKind::DirectPartition
+                | NodeKind::CustomPartition
+                | NodeKind::PathPartition
+        )
+    }
+}
+
+/// A place in the author's source code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// File, as the compiler was given it.
+    pub file: &'static str,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column, from 1.
+    pub column: u32,
+}
+
+impl Place {
+    /// The place of the caller of a `#[track_caller]` function.
+    #[track_caller]
+    pub fn of_caller() -> Place {
+        let at = Location::caller();
+        Place {
+            file: at.file(),
+            line: at.line(),
+            column: at.column(),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// Which fused piece of code a node is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// The source with this place in the topology's sources.
+    Source(u16),
+    /// The stage with this place in the topology's stages.
+    Stage(u16),
+}
+
+/// One builder call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Node {
+    /// Its place in the graph.
+    pub id: u32,
+    /// What it does.
+    pub kind: NodeKind,
+    /// What the author calls it; a source has its depot's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Rust type of what it passes on.
+    pub emits: &'static str,
+    /// Where its code runs.
+    pub unit: Unit,
+    /// The builder call.
+    pub place: Place,
+    /// The node it gets its values from; none for a source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<u32>,
+}
+
+/// All nodes of one topology.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Graph {
+    nodes: Vec<Node>,
+}
+
+impl Graph {
+    /// The nodes, in the order of the builder calls.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    pub(crate) fn add(&mut self, node: impl FnOnce(u32) -> Node) -> u32 {
+        let id = self.nodes.len() as u32;
+        self.nodes.push(node(id));
+        id
+    }
+
+    pub(crate) fn rename(&mut self, id: u32, name: String) {
+        self.nodes[id as usize].name = Some(name);
+    }
+}
+
+impl fmt::Display for Graph {
+    /// One line per node; a boundary is marked by an arrow.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for node in &self.nodes {
+            let indent = match node.kind {
+                NodeKind::Source => "",
+                kind if kind.is_boundary() => "  ~> ",
+                _ => "     ",
+            };
+            write!(f, "{indent}{}", node.kind.as_str())?;
+            if let Some(name) = &node.name {
+                write!(f, " {name}")?;
+            }
+            writeln!(f, "  ({})", node.place)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,169 @@
+//! The builder that an author's `define` talks to.
+//!
+//! Relies on `dataflow` for chains and on `definition` for what comes out. Builders share one draft
+//! and record mistakes instead of stopping, so that all of them are told together. What must stay
+//! true: ids are given in the order of mention, which is the same in every worker.
+
+mod chain;
+mod check;
+mod draft;
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rama_wire::Record;
+
+use crate::dataflow::{Begin, Flow};
+use crate::definition::{Definition, DefinitionError, DepotKind};
+use crate::depot_def::{Depot, DepotHandle, Partition};
+use crate::graph::Place;
+use crate::topology_def::{Kind, Microbatch, SourceOptions, Stream};
+
+pub(crate) use chain::Chain;
+use draft::{DepotDraft, Draft, TopologyDraft};
+
+/// Where a module declares its depots and topologies.
+pub struct Setup {
+    draft: Rc<RefCell<Draft>>,
+}
+
+impl Setup {
+    pub(crate) fn new(module: String) -> Setup {
+        Setup {
+            draft: Rc::new(RefCell::new(Draft::new(module))),
+        }
+    }
+
+    /// Declares a depot and how clients' appends choose a partition.
+    ///
+    /// ```
+    /// # use rama_runtime::{Depot, Module, Partition, Setup};
+    /// const LINES: Depot<String> = Depot::named("*lines");
+    /// const ALERTS: Depot<String> = Depot::named("*alerts");
+    ///
+    /// # struct M;
+    /// # impl Module for M {
+    /// fn define(&self, m: &mut Setup) {
+    ///     m.depot(LINES, Partition::hash_by(|line: &String| line.len() as u64));
+    ///     m.depot(ALERTS, Partition::disallow()).global();
+    /// }
+    /// # }
+    /// # rama_runtime::Definition::of(&M)?;
+    /// # Ok::<(), rama_runtime::DefinitionError>(())
+    /// ```
+    #[track_caller]
+    pub fn depot<T: Record + Send>(
+        &mut self,
+        depot: Depot<T>,
+        partition: Partition<T>,
+    ) -> DepotDecl<T> {
+        let kind = DepotKind::Partitioned;
+        let declared = DepotDraft::new(depot, kind, partition.into_placement());
+        let index = self.draft.borrow_mut().declare_depot(declared);
+        DepotDecl {
+            draft: Rc::clone(&self.draft),
+            index,
+            record: PhantomData,
+        }
+    }
+
+    /// Declares a depot that nobody appends to: it emits `()` on task 0 at an interval (spec D-8…
+    /// D-11). Fan out with `all_partition`.
+    ///
+    /// A stream gets each tick; a microbatch at most one, if the interval has passed since the
+    /// last. Missed ticks are not made up.
+    #[track_caller]
+    pub fn tick_depot(&mut self, depot: Depot<()>, every: Duration) {
+        let every_ms = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
+        let kind = DepotKind::Tick { every_ms };
+        let placement = Partition::<()>::disallow().into_placement();
+        self.draft
+            .borrow_mut()
+            .declare_depot(DepotDraft::new(depot, kind, placement));
+    }
+
+    /// Declares a stream topology: record by record, in milliseconds, at least once (spec §7).
+    #[track_caller]
+    pub fn stream(&mut self, name: impl Into<String>) -> Topology<Stream> {
+        self.topology(name.into())
+    }
+
+    /// Declares a microbatch topology: exactly once, atomically over all tasks (spec §8).
+    #[track_caller]
+    pub fn microbatch(&mut self, name: impl Into<String>) -> Topology<Microbatch> {
+        self.topology(name.into())
+    }
+
+    #[track_caller]
+    fn topology<K: Kind>(&mut self, name: String) -> Topology<K> {
+        let declared = TopologyDraft::new(name, K::KIND, Place::of_caller());
+        let index = self.draft.borrow_mut().declare_topology(declared);
+        Topology {
+            draft: Rc::clone(&self.draft),
+            index,
+            kind: PhantomData,
+        }
+    }
+
+    /// Checks everything that was declared.
+    pub(crate) fn finish(self) -> Result<Definition, DefinitionError> {
+        let draft = self.draft.replace(Draft::new(String::new()));
+        check::finish(draft)
+    }
+}
+
+/// A depot just declared, for what else there is to say about it.
+pub struct DepotDecl<T> {
+    draft: Rc<RefCell<Draft>>,
+    index: usize,
+    record: PhantomData<fn() -> T>,
+}
+
+impl<T> DepotDecl<T> {
+    /// One partition, on task 0 (spec D-6): total order at the throughput of one task.
+    pub fn global(self) -> DepotDecl<T> {
+        self.draft.borrow_mut().depots[self.index].kind = DepotKind::Global;
+        self
+    }
+
+    /// The depot for topology code to append to (spec D-30). `Copy`.
+    pub fn handle(&self) -> DepotHandle<T> {
+        let log = self.draft.borrow().depots[self.index].log;
+        DepotHandle {
+            log,
+            record: PhantomData,
+        }
+    }
+}
+
+/// A topology under construction. It owns the PStates it declares: it alone writes them (spec P-1).
+pub struct Topology<K> {
+    draft: Rc<RefCell<Draft>>,
+    index: usize,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K: Kind> Topology<K> {
+    /// Consumes a depot, with the default [`SourceOptions`]. Steps follow.
+    ///
+    /// A topology may have several sources, each with a chain of its own (spec S-1, M-11).
+    #[track_caller]
+    pub fn source<T: Record + Send>(&mut self, depot: Depot<T>) -> Flow<K, T, Begin, T> {
+        self.source_with(depot, SourceOptions::new())
+    }
+
+    /// Consumes a depot, as `options` say.
+    #[track_caller]
+    pub fn source_with<T: Record + Send>(
+        &mut self,
+        depot: Depot<T>,
+        options: SourceOptions<K>,
+    ) -> Flow<K, T, Begin, T> {
+        Flow::begin(Chain::source(&self.draft, self.index, depot, options))
+    }
+}
+
+#[cfg(test)]
+mod tests;

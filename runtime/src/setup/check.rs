@@ -1,0 +1,246 @@
+//! From a draft to a definition, or to everything that is wrong with it.
+//!
+//! Relies on the draft being complete: `define` has returned. What must stay true: each check adds
+//! its faults and goes on, in the order depots, PStates, topologies, so that one run of the compiler
+//! and one of the module show all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::draft::{DepotDraft, Draft, SourceDraft, TopologyDraft};
+use crate::definition::{
+    Definition, DefinitionError, DepotDef, DepotKind, Fault, SourceDef, TopologyDef,
+};
+use crate::graph::Place;
+
+/// Checks a draft.
+pub(super) fn finish(draft: Draft) -> Result<Definition, DefinitionError> {
+    let mut faults = Vec::new();
+    check_depots(&draft.depots, &mut faults);
+    check_topologies(&draft, &mut faults);
+    if !faults.is_empty() {
+        return Err(DefinitionError {
+            module: draft.module,
+            faults,
+        });
+    }
+    let topologies = draft.topologies.into_iter().enumerate();
+    Ok(Definition {
+        module: draft.module,
+        depots: draft.depots.into_iter().map(depot_def).collect(),
+        pstates: draft.pstates,
+        topologies: topologies
+            .map(|(at, topology)| topology_def(at, topology))
+            .collect(),
+    })
+}
+
+fn depot_def(depot: DepotDraft) -> DepotDef {
+    DepotDef {
+        name: depot.name.to_owned(),
+        log: depot.log,
+        kind: depot.kind,
+        placement: depot.placement,
+        record: depot.record,
+        place: depot.place,
+    }
+}
+
+fn topology_def(at: usize, topology: TopologyDraft) -> TopologyDef {
+    let stages = topology
+        .stages
+        .into_iter()
+        .map(|stage| stage.stage.expect("checked above"));
+    TopologyDef {
+        name: topology.name,
+        slot: u16::try_from(at + 1).expect("a module has under 65,536 topologies"),
+        kind: topology.kind,
+        sources: topology.sources.into_iter().map(source_def).collect(),
+        stages: stages.collect(),
+        graph: topology.graph,
+        place: topology.place,
+    }
+}
+
+fn source_def(source: SourceDraft) -> SourceDef {
+    SourceDef {
+        depot: source.depot.to_owned(),
+        log: source.log,
+        start: source.start,
+        retry: source.retry,
+        policy: source.policy,
+        ack_aggregate: source.ack_aggregate,
+        stage: source.stage.expect("checked above"),
+        place: source.place,
+    }
+}
+
+fn check_depots(depots: &[DepotDraft], faults: &mut Vec<Fault>) {
+    let mut first = BTreeMap::new();
+    for depot in depots {
+        let object = format!("depot {}", depot.name);
+        check_name(&object, depot.name, "*", depot.place, faults);
+        twice(&mut first, &object, depot.name, depot.place, faults);
+        if depot.kind == (DepotKind::Tick { every_ms: 0 }) {
+            faults.push(Fault {
+                object,
+                problem: "ticks every 0 ms, which is always".to_owned(),
+                fix: "give an interval of at least one millisecond".to_owned(),
+                place: depot.place,
+                first: None,
+            });
+        }
+    }
+}
+
+/// Names are addressed in URLs, printed in columns and told apart by their first characters (O-10).
+fn check_name(object: &str, name: &str, prefix: &str, place: Place, faults: &mut Vec<Fault>) {
+    let mut fault = |problem: String, fix: String| {
+        faults.push(Fault {
+            object: object.to_owned(),
+            problem,
+            fix,
+            place,
+            first: None,
+        });
+    };
+    let kind = object.split(' ').next().unwrap_or(object);
+    let Some(rest) = name.strip_prefix(prefix) else {
+        let plain = name.trim_start_matches(['*', '$']);
+        let problem = format!("has a name that does not start with {prefix}");
+        return fault(
+            problem,
+            format!("names of {kind}s start with {prefix}: {prefix}{plain}"),
+        );
+    };
+    if rest.is_empty() {
+        let fix = format!("give it one, such as \"{prefix}example\"");
+        fault("has no name".to_owned(), fix);
+    } else if rest.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
+        let problem = "has a name with a space, a slash or a control character".to_owned();
+        fault(problem, "use letters, digits, - and _".to_owned());
+    } else if rest.starts_with("__") {
+        let problem = "has a name that starts like the system's own".to_owned();
+        fault(
+            problem,
+            format!("names after {prefix}__ are reserved: drop the underscores"),
+        );
+    }
+}
+
+fn twice<'a>(
+    first: &mut BTreeMap<&'a str, Place>,
+    object: &str,
+    name: &'a str,
+    place: Place,
+    faults: &mut Vec<Fault>,
+) {
+    if let Some(earlier) = first.get(name) {
+        faults.push(Fault {
+            object: object.to_owned(),
+            problem: "is declared twice".to_owned(),
+            fix: "give one of them another name, or delete it".to_owned(),
+            place,
+            first: Some(*earlier),
+        });
+    } else {
+        first.insert(name, place);
+    }
+}
+
+fn check_topologies(draft: &Draft, faults: &mut Vec<Fault>) {
+    let mut first = BTreeMap::new();
+    for topology in &draft.topologies {
+        let object = format!("topology {}", topology.name);
+        check_name(&object, &topology.name, "", topology.place, faults);
+        twice(&mut first, &object, &topology.name, topology.place, faults);
+        let mut consumed = BTreeMap::new();
+        for source in &topology.sources {
+            check_source(topology, source, &draft.depots, faults);
+            check_consumed_once(&mut consumed, topology, source, faults);
+        }
+        check_ends(topology, faults);
+    }
+}
+
+fn check_source(
+    topology: &TopologyDraft,
+    source: &SourceDraft,
+    depots: &[DepotDraft],
+    faults: &mut Vec<Fault>,
+) {
+    let object = format!("source {} of topology {}", source.depot, topology.name);
+    let Some(depot) = depots.iter().find(|depot| depot.name == source.depot) else {
+        let depots: BTreeSet<&str> = depots.iter().map(|depot| depot.name).collect();
+        let depots: Vec<&str> = depots.into_iter().collect();
+        let known = if depots.is_empty() {
+            "none".to_owned()
+        } else {
+            depots.join(", ")
+        };
+        faults.push(Fault {
+            object,
+            problem: format!("consumes a depot that the module does not declare (it has {known})"),
+            fix: format!(
+                "declare it with m.depot(…, …), or consume another than {}",
+                source.depot
+            ),
+            place: source.place,
+            first: None,
+        });
+        return;
+    };
+    if depot.record_type != source.record_type {
+        faults.push(Fault {
+            object,
+            problem: format!(
+                "takes records of type {}, but the depot holds {}",
+                source.record_name, depot.record.type_name
+            ),
+            fix: format!("use one constant for {} everywhere", source.depot),
+            place: source.place,
+            first: Some(depot.place),
+        });
+    }
+}
+
+fn check_consumed_once(
+    consumed: &mut BTreeMap<&'static str, Place>,
+    topology: &TopologyDraft,
+    source: &SourceDraft,
+    faults: &mut Vec<Fault>,
+) {
+    if let Some(earlier) = consumed.get(source.depot) {
+        faults.push(Fault {
+            object: format!("topology {}", topology.name),
+            problem: format!("consumes {} twice", source.depot),
+            fix: "put both chains into one, or the second into a topology of its own".to_owned(),
+            place: source.place,
+            first: Some(*earlier),
+        });
+    } else {
+        consumed.insert(source.depot, source.place);
+    }
+}
+
+/// A chain was dropped before it ended.
+fn check_ends(topology: &TopologyDraft, faults: &mut Vec<Fault>) {
+    let mut fault = |depot: &str, after: &str, place: Place| {
+        faults.push(Fault {
+            object: format!("source {depot} of topology {}", topology.name),
+            problem: format!("has no end: nothing happens to what comes out of its {after}"),
+            fix: "end it with .each(…), or with .done() if the steps before are all".to_owned(),
+            place,
+            first: None,
+        });
+    };
+    for source in topology
+        .sources
+        .iter()
+        .filter(|source| source.stage.is_none())
+    {
+        fault(source.depot, "steps", source.place);
+    }
+    for stage in topology.stages.iter().filter(|stage| stage.stage.is_none()) {
+        fault(stage.depot, stage.opened_by.as_str(), stage.place);
+    }
+}

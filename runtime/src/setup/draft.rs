@@ -1,0 +1,160 @@
+//! What has been declared so far, with everything the checks need and nothing checked.
+//!
+//! Relies on nothing. What must stay true: a name gets one id, at its first mention, whether it is
+//! declared before or after.
+
+use std::any::{TypeId, type_name};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rama_wire::{LogId, Record};
+
+use crate::definition::{DepotKind, PStateDef};
+use crate::depot_def::{Depot, Placement, RecordDesc};
+use crate::graph::{Graph, NodeKind, Place};
+use crate::stage::{SourceStage, Stage};
+use crate::topology_def::{AckAggregate, SourceOptions, Start, TopologyKind};
+use rama_core::policy::FailurePolicy;
+use rama_core::stream::RetryMode;
+
+/// Provisional ids by name, dense from 1.
+#[derive(Default)]
+pub(super) struct Ids {
+    by_name: BTreeMap<String, u16>,
+}
+
+impl Ids {
+    pub(super) fn of(&mut self, name: &str) -> u16 {
+        let next = u16::try_from(self.by_name.len() + 1).expect("a module has under 65,536 names");
+        *self.by_name.entry(name.to_owned()).or_insert(next)
+    }
+}
+
+/// Everything declared by one module.
+pub(super) struct Draft {
+    pub(super) module: String,
+    pub(super) logs: Ids,
+    pub(super) depots: Vec<DepotDraft>,
+    pub(super) pstates: Vec<PStateDef>,
+    pub(super) topologies: Vec<TopologyDraft>,
+}
+
+/// A declared depot.
+pub(super) struct DepotDraft {
+    pub(super) name: &'static str,
+    pub(super) log: LogId,
+    pub(super) kind: DepotKind,
+    pub(super) placement: Placement,
+    pub(super) record: RecordDesc,
+    pub(super) record_type: TypeId,
+    pub(super) place: Place,
+}
+
+/// A declared topology.
+pub(super) struct TopologyDraft {
+    pub(super) name: String,
+    pub(super) kind: TopologyKind,
+    pub(super) place: Place,
+    pub(super) sources: Vec<SourceDraft>,
+    pub(super) stages: Vec<StageDraft>,
+    pub(super) graph: Graph,
+}
+
+/// A source whose chain may not be closed yet.
+pub(super) struct SourceDraft {
+    pub(super) depot: &'static str,
+    pub(super) log: LogId,
+    pub(super) record_type: TypeId,
+    pub(super) record_name: &'static str,
+    pub(super) start: Start,
+    pub(super) retry: RetryMode,
+    pub(super) policy: FailurePolicy,
+    pub(super) ack_aggregate: Option<AckAggregate>,
+    pub(super) stage: Option<Arc<dyn SourceStage>>,
+    pub(super) place: Place,
+}
+
+/// A stage whose chain may not be closed yet, and the partitioner that opened it.
+pub(super) struct StageDraft {
+    pub(super) stage: Option<Arc<dyn Stage>>,
+    pub(super) depot: &'static str,
+    pub(super) opened_by: NodeKind,
+    pub(super) place: Place,
+}
+
+impl Draft {
+    pub(super) fn new(module: String) -> Draft {
+        Draft {
+            module,
+            logs: Ids::default(),
+            depots: Vec::new(),
+            pstates: Vec::new(),
+            topologies: Vec::new(),
+        }
+    }
+
+    pub(super) fn declare_depot(&mut self, mut depot: DepotDraft) -> usize {
+        depot.log = LogId(self.logs.of(depot.name));
+        self.depots.push(depot);
+        self.depots.len() - 1
+    }
+
+    pub(super) fn declare_topology(&mut self, topology: TopologyDraft) -> usize {
+        self.topologies.push(topology);
+        self.topologies.len() - 1
+    }
+}
+
+impl DepotDraft {
+    #[track_caller]
+    pub(super) fn new<T: Record>(
+        depot: Depot<T>,
+        kind: DepotKind,
+        placement: Placement,
+    ) -> DepotDraft {
+        DepotDraft {
+            name: depot.name(),
+            log: LogId(0),
+            kind,
+            placement,
+            record: RecordDesc::of::<T>(),
+            record_type: TypeId::of::<T>(),
+            place: Place::of_caller(),
+        }
+    }
+}
+
+impl TopologyDraft {
+    pub(super) fn new(name: String, kind: TopologyKind, place: Place) -> TopologyDraft {
+        TopologyDraft {
+            name,
+            kind,
+            place,
+            sources: Vec::new(),
+            stages: Vec::new(),
+            graph: Graph::default(),
+        }
+    }
+}
+
+impl SourceDraft {
+    pub(super) fn new<K, T: Record>(
+        depot: Depot<T>,
+        log: LogId,
+        options: SourceOptions<K>,
+        place: Place,
+    ) -> SourceDraft {
+        SourceDraft {
+            depot: depot.name(),
+            log,
+            record_type: TypeId::of::<T>(),
+            record_name: type_name::<T>(),
+            start: options.start,
+            retry: options.retry,
+            policy: options.policy,
+            ack_aggregate: options.ack_aggregate,
+            stage: None,
+            place,
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What an author can say about a topology and its sources besides their code.
+//!
+//! Relies on `rama_core` for the words of retries and failure policies. Pure data: who reads a
+//! definition decides by it. Options that make no sense for a kind of topology do not exist there.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rama_core::policy::{Exhausted, FailurePolicy};
+use rama_core::stream::RetryMode;
+use rama_wire::{Record, RecordError};
+use serde_json::Value;
+
+/// The two kinds of topologies that consume depots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TopologyKind {
+    /// Record by record, within milliseconds, at least once (spec §7).
+    Stream,
+    /// In numbered transactions over all tasks, exactly once (spec §8).
+    Microbatch,
+}
+
+impl TopologyKind {
+    /// `stream` or `microbatch`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TopologyKind::Stream => "stream",
+            TopologyKind::Microbatch => "microbatch",
+        }
+    }
+}
+
+/// Marks builders of stream topologies.
+#[derive(Clone, Copy, Debug)]
+pub enum Stream {}
+
+/// Marks builders of microbatch topologies.
+#[derive(Clone, Copy, Debug)]
+pub enum Microbatch {}
+
+/// [`Stream`] or [`Microbatch`].
+pub trait Kind: sealed::Sealed + 'static {
+    /// The same as a value.
+    const KIND: TopologyKind;
+}
+
+impl Kind for Stream {
+    const KIND: TopologyKind = TopologyKind::Stream;
+}
+
+impl Kind for Microbatch {
+    const KIND: TopologyKind = TopologyKind::Microbatch;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Stream {}
+    impl Sealed for super::Microbatch {}
+}
+
+/// Where a *new* source starts; ignored once it has progress (spec S-21, S-22).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Start {
+    /// At the first record still there.
+    Beginning,
+    /// After the last record: only what is appended from now on.
+    #[default]
+    End,
+    /// At this offset of every partition.
+    Offset(u64),
+    /// At the first record appended at or after this time (milliseconds since the Unix epoch).
+    Timestamp(u64),
+    /// At the first record appended at most so long ago.
+    Ago(Duration),
+    /// So many records before the end of each partition.
+    RecordsAgo(u64),
+}
+
+/// Combines two ack returns of one record into one (spec S-18).
+pub type AckAggregate = Arc<dyn Fn(Value, Value) -> Result<Value, RecordError> + Send + Sync>;
+
+/// How a topology consumes a depot.
+///
+/// Defaults: starts at the end; a stream retries failed records individually; a failing record is
+/// retried ten times from 10 ms doubling to 10 s and then put into the dead-letter depot.
+///
+/// ```
+/// use rama_runtime::SourceOptions;
+///
+/// # fn check(_: SourceOptions<rama_runtime::Stream>) {}
+/// check(SourceOptions::new().start_from_beginning().retry_all_after().retries(3).then_skip());
+/// ```
+pub struct SourceOptions<K> {
+    pub(crate) start: Start,
+    pub(crate) retry: RetryMode,
+    pub(crate) policy: FailurePolicy,
+    pub(crate) ack_aggregate: Option<AckAggregate>,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K> Default for SourceOptions<K> {
+    fn default() -> SourceOptions<K> {
+        SourceOptions {
+            start: Start::default(),
+            retry: RetryMode::Individual,
+            policy: FailurePolicy::default(),
+            ack_aggregate: None,
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<K> SourceOptions<K> {
+    /// The defaults.
+    pub fn new() -> SourceOptions<K> {
+        SourceOptions::default()
+    }
+
+    /// A new source starts there.
+    pub fn start(mut self, start: Start) -> SourceOptions<K> {
+        self.start = start;
+        self
+    }
+
+    /// A new source starts at the first record still there.
+    pub fn start_from_beginning(self) -> SourceOptions<K> {
+        self.start(Start::Beginning)
+    }
+
+    /// So many retries before giving up on a record; `u32::MAX` for no limit.
+    pub fn retries(mut self, retries: u32) -> SourceOptions<K> {
+        self.policy.retries = retries;
+        self
+    }
+
+    /// The delay before the first retry; each further one is twice as long, up to `longest`.
+    pub fn backoff(mut self, first: Duration, longest: Duration) -> SourceOptions<K> {
+        self.policy.backoff_base_ms = millis(first);
+        self.policy.backoff_factor = 2;
+        self.policy.backoff_max_ms = millis(longest);
+        self
+    }
+
+    /// After the last retry, put the record into the dead-letter depot and go on. The default.
+    pub fn then_dead_letter(mut self) -> SourceOptions<K> {
+        self.policy.then = Exhausted::DeadLetter;
+        self
+    }
+
+    /// After the last retry, leave the record out and go on.
+    pub fn then_skip(mut self) -> SourceOptions<K> {
+        self.policy.then = Exhausted::Skip;
+        self
+    }
+
+    /// After the last retry, stop the topology until someone resumes it.
+    pub fn then_pause(mut self) -> SourceOptions<K> {
+        self.policy.then = Exhausted::Pause;
+        self
+    }
+}
+
+impl SourceOptions<Stream> {
+    /// Retry failed records alone; newer ones may overtake them (spec S-12). The default.
+    pub fn retry_individual(mut self) -> SourceOptions<Stream> {
+        self.retry = RetryMode::Individual;
+        self
+    }
+
+    /// Retry a failed record and everything after it on its partition, in order (spec S-12).
+    pub fn retry_all_after(mut self) -> SourceOptions<Stream> {
+        self.retry = RetryMode::AllAfter;
+        self
+    }
+
+    /// Never retry: at most once (spec S-12).
+    pub fn retry_none(mut self) -> SourceOptions<Stream> {
+        self.retry = RetryMode::None;
+        self
+    }
+
+    /// Combines the ack returns of one record; without it the last one counts (spec S-18).
+    pub fn ack_return_agg<V: Record>(
+        mut self,
+        combine: impl Fn(V, V) -> V + Send + Sync + 'static,
+    ) -> SourceOptions<Stream> {
+        self.ack_aggregate = Some(Arc::new(move |so_far, next| {
+            combine(V::from_json(&so_far)?, V::from_json(&next)?).to_json()
+        }));
+        self
+    }
+}
+
+impl<K> fmt::Debug for SourceOptions<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceOptions")
+            .field("start", &self.start)
+            .field("retry", &self.retry)
+            .field("policy", &self.policy)
+            .field("ack_aggregate", &self.ack_aggregate.is_some())
+            .finish()
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
