@@ -1,1 +1,3 @@
 //! Placeholder head.
+
+pub mod lsm;

@@ -1,0 +1,34 @@
+//! The store of one partition: a log-structured merge tree with a single writer.
+//!
+//! Relies on [`rama_io::Env`] for files and on the caller for durability: what [`Store::apply`]
+//! takes is already durable in the replog, and is replayed from there when it was not yet flushed
+//! to a table. What must stay true: newer data shadows older data, layer by layer (uncommitted
+//! overlay, memtable, frozen memtables, runs of tables from young to old); within one layer an
+//! entry wins over the layer's range deletes; tables are immutable and appear and disappear only
+//! by the switch of the manifest; bytes from disk are never answered before their checksum held.
+//!
+//! Reading order: `batch` (what is written), `layer` (one ordered map in memory), `overlay`,
+//! `memtable`, `table` (one sorted file), `run`, `merge`, `levels` (all layers of a moment),
+//! `store`, `flush`, `compaction`, `manifest`.
+
+mod batch;
+mod error;
+mod layer;
+mod levels;
+mod memtable;
+mod merge;
+mod overlay;
+mod ranges;
+mod read;
+mod snapshot;
+mod store;
+
+pub use batch::{Batch, BatchError, Op, WriteBatch};
+pub use error::{Corruption, Error};
+pub use overlay::{Change, Overlay};
+pub use read::{Order, Read};
+pub use snapshot::Snapshot;
+pub use store::{Identity, Store, StoreOptions};
+
+#[cfg(test)]
+mod tests;

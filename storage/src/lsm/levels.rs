@@ -1,0 +1,97 @@
+//! All layers of a store beneath its active memtable, at one moment.
+//!
+//! Relies on `memtable`, `run` and `merge`. What must stay true: a value of this type never
+//! changes; a change of the store makes a new one and shares the layers, so that a snapshot is a
+//! counted reference.
+
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use rama_wire::SpaceId;
+
+use crate::lsm::error::Error;
+use crate::lsm::layer::Found;
+use crate::lsm::memtable::Memtable;
+use crate::lsm::merge::{Merge, Walk};
+use crate::lsm::read::Order;
+
+/// Immutable layers, each list from old to new.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Levels {
+    pub frozen: Vec<Rc<Memtable>>,
+}
+
+/// The bounds of a scan.
+#[derive(Clone, Copy)]
+pub(crate) struct Span<'a> {
+    pub space: SpaceId,
+    pub lo: &'a [u8],
+    pub hi: Option<&'a [u8]>,
+}
+
+impl Levels {
+    /// Looks a key up beneath, and in, `active`.
+    #[inline]
+    pub fn get(
+        &self,
+        active: Option<&Memtable>,
+        space: SpaceId,
+        key: &[u8],
+        with: &mut dyn FnMut(Option<&[u8]>),
+    ) -> Result<(), Error> {
+        for memtable in active.into_iter().chain(self.frozen.iter().rev().map(Rc::as_ref)) {
+            match memtable.layer.get(space, key) {
+                Found::Value(value) => {
+                    with(Some(value));
+                    return Ok(());
+                }
+                Found::Deleted => {
+                    with(None);
+                    return Ok(());
+                }
+                Found::Unknown => {}
+            }
+        }
+        with(None);
+        Ok(())
+    }
+
+    /// All layers, merged over one span.
+    pub fn merge<'a>(
+        &'a self,
+        active: Option<&'a Memtable>,
+        span: Span<'_>,
+        order: Order,
+    ) -> Result<Merge<'a>, Error> {
+        let mut merge = Merge::new(order);
+        for memtable in active.into_iter().chain(self.frozen.iter().rev().map(Rc::as_ref)) {
+            if let Some(space) = memtable.layer.space(span.space) {
+                let cursor = space.cursor(span.lo, span.hi);
+                merge.push(Walk::Memory(cursor), Some(space.ranges()))?;
+            }
+        }
+        Ok(merge)
+    }
+
+    /// Visits the live entries of one span.
+    pub fn scan(
+        &self,
+        active: Option<&Memtable>,
+        span: Span<'_>,
+        order: Order,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        if span.hi.is_some_and(|hi| span.lo >= hi) {
+            return Ok(());
+        }
+        let mut merge = self.merge(active, span, order)?;
+        while let Some((key, value)) = merge.next()? {
+            if let Some(value) = value
+                && visit(key, value).is_break()
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
