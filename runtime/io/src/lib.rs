@@ -6,6 +6,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod env;
+pub mod glommio;
+pub mod probe;
 pub mod sim;
 
 pub use env::{Category, Env, File, Mapping, Open, Receiver, Sender, Tick, Transport};

@@ -1,0 +1,1 @@
+//! The traps of glommio, each with its guard.
