@@ -1,10 +1,10 @@
 //! What author code may ask of the engine: the boundary between paths and everything below them.
 //!
-//! Implemented by the engine's event context (an overlay over the task's store) and by `TestPState`.
-//! What must stay true: every call is synchronous and acts on the current task only; the closures
-//! passed in never call back into the access, so an implementor may hold a borrow across them.
-//! Failures do not return: an implementor raises them with [`crate::failure::raise`], which ends the
-//! event.
+//! Implemented by the engine's event context (an overlay over the task's store) and by
+//! `TestPState`. What must stay true: every call is synchronous and acts on the current task only;
+//! the closures passed in never call back into the access, so an implementor may hold a borrow
+//! across them. Failures do not return: an implementor raises them with [`crate::failure::raise`],
+//! which ends the event.
 
 use std::ops::ControlFlow;
 
@@ -41,8 +41,8 @@ pub trait ReadAccess {
 
 /// Everything author code may do on its task.
 ///
-/// A [`SpaceId`] here is the one the module's definition gave to the PState; the engine translates it
-/// when its catalog pinned another.
+/// A [`SpaceId`] here is the one the module's definition gave to the PState; the engine translates
+/// it when its catalog pinned another.
 pub trait Access: ReadAccess {
     /// Stores `value` under `key`.
     fn put(&self, space: SpaceId, key: &[u8], value: &[u8]);

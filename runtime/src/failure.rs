@@ -1,8 +1,8 @@
 //! How an event ends early: as a value, whatever the author's code did.
 //!
-//! Author code calls synchronous functions that have no error to return (a path's `get`), and it may
-//! panic. Both unwind to the event boundary, [`guard`], which turns them into an [`EventFailure`]. The
-//! process and the task thread go on; the topology decides about retries.
+//! Author code calls synchronous functions that have no error to return (a path's `get`), and it
+//! may panic. Both unwind to the event boundary, [`guard`], which turns them into an
+//! [`EventFailure`]. The process and the task thread go on; the topology decides about retries.
 //!
 //! What must stay true: a panic of guarded code prints nothing; any other panic is reported by the
 //! hook that was installed before.
@@ -32,8 +32,8 @@ pub enum EventFailure {
     },
     /// A PState was written by something that does not own it (spec P-1).
     #[error(
-        "{pstate} was written by {writer}, but belongs to {owner}; only the topology that declares a \
-         PState may write it"
+        "{pstate} was written by {writer}, but belongs to {owner}; only the topology that \
+         declares a PState may write it"
     )]
     NotOwner {
         /// Name of the PState.

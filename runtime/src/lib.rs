@@ -1,9 +1,10 @@
 //! The engine's runtime: what module authors write against, and what runs it.
 //!
-//! Reading order for the author's side: `task` (what an author's closure holds), `access` (what a
-//! task may ask of the engine), `failure` (how an event ends early), `module` and `setup` (what `define`
-//! says), `dataflow` and `partition` (the steps of a topology), `stage` (the same, erased for an
-//! engine), `definition` (everything an engine needs to run a module).
+//! Reading order for the author's side: `schema` (what a PState holds, and where it lies), `pstate`
+//! (its name), `path` (reads and writes), `task` (what an author's closure holds), `access` (what a
+//! task may ask of the engine), `failure` (how an event ends early), `plan` (what clients ask),
+//! `module` and `setup` (what `define` says), `dataflow` and `partition` (the steps of a topology),
+//! `stage` (the same, erased for an engine), `definition` (everything an engine needs to run a module).
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -15,9 +16,15 @@ pub mod failure;
 pub mod graph;
 pub mod module;
 pub mod partition;
+pub mod path;
+pub mod plan;
+pub mod pstate;
+pub mod schema;
+pub mod schema_desc;
 pub mod setup;
 pub mod stage;
 pub mod task;
+pub mod test_pstate;
 pub mod topology_def;
 
 pub use access::{Access, Order, ReadAccess};
@@ -25,6 +32,12 @@ pub use definition::{Definition, DefinitionError};
 pub use depot_def::{Depot, DepotHandle, Partition};
 pub use failure::EventFailure;
 pub use module::Module;
+pub use path::{ListPath, ListRange, MapPath, MapRange, SetPath, SetRange, ValuePath};
+pub use plan::{Limits, Plan, SelectError, Selectable, Selection};
+pub use pstate::{LocalPState, PState};
+pub use schema::{List, Map, Root, Schema, Set, Tracked, Untracked};
+pub use schema_desc::{KeyCodec, SchemaDesc, ValueCodec};
 pub use setup::{DepotDecl, Setup, Topology};
 pub use task::Task;
+pub use test_pstate::TestPState;
 pub use topology_def::{Microbatch, SourceOptions, Start, Stream};

@@ -50,8 +50,8 @@ impl Task {
         self.access.random_u64()
     }
 
-    /// The id of the running microbatch: equal in every attempt, so that an external system can tell
-    /// a retry from a new batch. `None` in a stream topology.
+    /// The id of the running microbatch: equal in every attempt, so that an external system can
+    /// tell a retry from a new batch. `None` in a stream topology.
     pub fn microbatch_id(&self) -> Option<u64> {
         self.access.microbatch_id()
     }

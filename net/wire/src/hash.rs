@@ -2,8 +2,8 @@
 //! clients.
 //!
 //! Relies on the key encoding being stable. What must stay true: the answer for given bytes and a
-//! given number of tasks never changes, because it decides where data already on disk is looked for.
-//! A golden test pins it.
+//! given number of tasks never changes, because it decides where data already on disk is looked
+//! for. A golden test pins it.
 
 use xxhash_rust::xxh3::xxh3_64;
 

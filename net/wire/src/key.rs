@@ -10,8 +10,9 @@
 //! derive(Key) fieldless enum             1 byte, the variant's position
 //! ```
 //!
-//! What must stay true: an encoding is never empty and never a prefix of another value's encoding, so
-//! nested keys simply follow one another; and it never changes, because stored bytes are compared.
+//! What must stay true: an encoding is never empty and never a prefix of another value's encoding,
+//! so nested keys simply follow one another; and it never changes, because stored bytes are
+//! compared.
 
 mod desc;
 mod std_types;
@@ -71,8 +72,8 @@ pub enum KeyError {
 /// A type that can be the key of a map, the element of a set, or what a partitioner hashes.
 ///
 /// Integers of fixed size, floats, `bool`, `char`, `String`, `Vec<u8>`, `Uuid`, `()`, `Option` and
-/// tuples of keys are keys. `#[derive(Key)]` makes one of a struct (its fields in order: a composite
-/// key) or of an enum without data.
+/// tuples of keys are keys. `#[derive(Key)]` makes one of a struct (its fields in order: a
+/// composite key) or of an enum without data.
 ///
 /// # Ordering
 /// Maps and sets are sorted by the encoding, which is the order of the values: numbers numerically,
@@ -80,7 +81,7 @@ pub enum KeyError {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a key: it has no order-preserving encoding",
     label = "not a key",
-    note = "keys are integers, floats, bool, char, String, Vec<u8>, Uuid, Option and tuples of keys",
+    note = "integers, floats, bool, char, String, Vec<u8>, Uuid, Option and tuples can be keys",
     note = "put `#[derive(Key)]` on a struct or an enum without data to make it a key"
 )]
 pub trait Key: Clone + fmt::Debug + 'static {
@@ -126,12 +127,12 @@ pub trait Key: Clone + fmt::Debug + 'static {
     }
 }
 
-/// What may be given where a key of type `K` is asked for: `K` itself, `str` for `String`, `[u8]` for
-/// `Vec<u8>`.
+/// What may be given where a key of type `K` is asked for: `K` itself, `str` for `String`, `[u8]`
+/// for `Vec<u8>`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the key type here: a `{K}` is expected",
     label = "expected `{K}`",
-    note = "the key type is the first parameter of the `Map` (or of the `Set`) in the PState's schema"
+    note = "the key type is the first parameter of the `Map` or `Set` in the PState's schema"
 )]
 pub trait AsKey<K: Key> {
     /// Appends the encoding of the key.

@@ -1,9 +1,9 @@
 //! Records: the values of depots, PState leaves and hops between tasks.
 //!
-//! Relies on rkyv (little endian, 32-bit relative pointers, unaligned archives: bytes may stand at any
-//! address). Decoding checks every byte it follows and never trusts a length. What must stay true: the
-//! bytes of a record are the end of the buffer it was encoded into, so a record may be appended to a
-//! buffer that already holds something, and is read from exactly its own range.
+//! Relies on rkyv (little endian, 32-bit relative pointers, unaligned archives: bytes may stand at
+//! any address). Decoding checks every byte it follows and never trusts a length. What must stay
+//! true: the bytes of a record are the end of the buffer it was encoded into, so a record may be
+//! appended to a buffer that already holds something, and is read from exactly its own range.
 //!
 //! Implemented for the standard types below and by `#[rama::record]`.
 
@@ -56,11 +56,12 @@ pub enum RecordError {
 /// A value that can be stored, sent to another task and shown as JSON.
 ///
 /// Put `#[rama::record]` on a struct or enum to get it. Standard types have it: integers of fixed
-/// size, floats, `bool`, `char`, `String`, `Uuid`, `Duration`, `Option`, `Vec`, `Box`, arrays, tuples,
-/// `BTreeMap`, `BTreeSet`, `HashMap`, `HashSet`.
+/// size, floats, `bool`, `char`, `String`, `Uuid`, `Duration`, `Option`, `Vec`, `Box`, arrays,
+/// tuples, `BTreeMap`, `BTreeSet`, `HashMap`, `HashSet`.
 ///
 /// # Ordering
-/// Prefer `BTreeMap` to `HashMap` in records: the bytes of a `HashMap` depend on its iteration order.
+/// Prefer `BTreeMap` to `HashMap` in records: the bytes of a `HashMap` depend on its iteration
+/// order.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a record, so it cannot be stored or sent to another task",
     label = "not a record",
@@ -109,8 +110,8 @@ pub trait Record:
         Self::type_desc().name()
     }
 
-    /// A number that changes when the archived layout of the type may have changed: names, types and
-    /// order of fields and variants, at any depth.
+    /// A number that changes when the archived layout of the type may have changed: names, types
+    /// and order of fields and variants, at any depth.
     fn fingerprint() -> u64 {
         Self::type_desc().fingerprint()
     }

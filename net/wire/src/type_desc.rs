@@ -1,8 +1,8 @@
 //! What a record type looks like: the source of its fingerprint and of its JSON schema.
 //!
 //! Relies on the generated code of `#[rama::record]` and on the macros in `record`. What must stay
-//! true: two types with different archived bytes have different fingerprints. The name of a struct is
-//! not part of its fingerprint, the names, types and order of its fields are.
+//! true: two types with different archived bytes have different fingerprints. The name of a struct
+//! is not part of its fingerprint, the names, types and order of its fields are.
 
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;

@@ -1,7 +1,7 @@
 //! Records of the standard library.
 //!
-//! Scalars write the bytes rkyv would, without its set-up cost: they are the values of counters, the
-//! hottest path there is. A test compares both.
+//! Scalars write the bytes rkyv would, without its set-up cost: they are the values of counters,
+//! the hottest path there is. A test compares both.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,0 +1,178 @@
+//! Schemas at run time: what `describe` prints, what fingerprints are made of, and how JSON becomes
+//! keys and values when no Rust type is at hand.
+//!
+//! Relies on the codecs of `rama_wire`. What must stay true: two schemas whose entries could be
+//! misread as one another have different layouts; adding fields at the end of a fixed-keys struct
+//! is the only change that keeps old entries readable (spec P-55).
+
+use std::fmt;
+
+use rama_wire::{Key, KeyDesc, KeyError, Record, RecordError, TypeDesc};
+use serde_json::{Value, json};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The keys of a map or set, as functions between bytes and JSON.
+#[derive(Clone)]
+pub struct KeyCodec {
+    /// What the keys look like.
+    pub desc: KeyDesc,
+    /// Takes a key from the front of the bytes.
+    pub to_json: fn(&mut &[u8]) -> Result<Value, KeyError>,
+    /// Appends the encoding of the key that the JSON describes.
+    pub from_json: fn(&Value, &mut Vec<u8>) -> Result<(), KeyError>,
+}
+
+/// A value, as functions between bytes and JSON.
+#[derive(Clone)]
+pub struct ValueCodec {
+    /// What the value looks like.
+    pub desc: TypeDesc,
+    /// Decodes a value.
+    pub to_json: fn(&[u8]) -> Result<Value, RecordError>,
+    /// Encodes a value.
+    pub from_json: fn(&Value) -> Result<Vec<u8>, RecordError>,
+}
+
+/// The shape of a PState or of a part of it.
+#[derive(Clone, Debug)]
+pub enum SchemaDesc {
+    /// One value, read and written whole.
+    Value(ValueCodec),
+    /// A subindexed map.
+    Map {
+        /// Its keys.
+        key: KeyCodec,
+        /// What lies under each key.
+        value: Box<SchemaDesc>,
+        /// Whether its size is kept, when nested.
+        tracked: bool,
+    },
+    /// A subindexed set.
+    Set {
+        /// Its elements.
+        key: KeyCodec,
+        /// Whether its size is kept.
+        tracked: bool,
+    },
+    /// A subindexed list.
+    List {
+        /// Its elements.
+        value: Box<SchemaDesc>,
+    },
+    /// A `#[derive(Schema)]` struct: fixed keys.
+    Struct {
+        /// Name of the struct.
+        name: &'static str,
+        /// Its fields; the position is the field's tag.
+        fields: Vec<(&'static str, SchemaDesc)>,
+    },
+}
+
+impl KeyCodec {
+    /// The codec of a key type.
+    pub fn of<K: Key>() -> KeyCodec {
+        KeyCodec {
+            desc: K::key_desc(),
+            to_json: |bytes| Ok(K::decode_key(bytes)?.key_to_json()),
+            from_json: |json, out| {
+                K::key_from_json(json)?.encode_key(out);
+                Ok(())
+            },
+        }
+    }
+}
+
+impl ValueCodec {
+    /// The codec of a record type.
+    pub fn of<V: Record>() -> ValueCodec {
+        ValueCodec {
+            desc: V::type_desc(),
+            to_json: |bytes| V::decode(bytes)?.to_json(),
+            from_json: |json| Ok(V::from_json(json)?.to_bytes()),
+        }
+    }
+}
+
+impl fmt::Debug for KeyCodec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.desc.name())
+    }
+}
+
+impl fmt::Debug for ValueCodec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.desc.name())
+    }
+}
+
+impl SchemaDesc {
+    /// The schema as an author writes it: `Map<String, List<u64>>`.
+    pub fn name(&self) -> String {
+        match self {
+            SchemaDesc::Value(codec) => codec.desc.name(),
+            SchemaDesc::Map {
+                key,
+                value,
+                tracked,
+            } => {
+                let tracking = if *tracked { "" } else { ", Untracked" };
+                format!("Map<{}, {}{tracking}>", key.desc.name(), value.name())
+            }
+            SchemaDesc::Set { key, tracked } => {
+                let tracking = if *tracked { "" } else { ", Untracked" };
+                format!("Set<{}{tracking}>", key.desc.name())
+            }
+            SchemaDesc::List { value } => format!("List<{}>", value.name()),
+            SchemaDesc::Struct { name, .. } => (*name).to_owned(),
+        }
+    }
+
+    /// Everything that decides where entries lie and what they hold, as text.
+    pub fn layout(&self) -> String {
+        match self {
+            SchemaDesc::Value(codec) => codec.desc.layout(),
+            SchemaDesc::Map {
+                key,
+                value,
+                tracked,
+            } => {
+                format!("Map<{},{},{tracked}>", key.desc.layout(), value.layout())
+            }
+            SchemaDesc::Set { key, tracked } => format!("Set<{},{tracked}>", key.desc.layout()),
+            SchemaDesc::List { value } => format!("List<{}>", value.layout()),
+            SchemaDesc::Struct { fields, .. } => {
+                let fields: Vec<String> = fields
+                    .iter()
+                    .map(|(name, field)| format!("{name}:{}", field.layout()))
+                    .collect();
+                format!("Struct{{{}}}", fields.join(","))
+            }
+        }
+    }
+
+    /// A number that changes when stored entries could be misread.
+    pub fn fingerprint(&self) -> u64 {
+        xxh3_64(self.layout().as_bytes())
+    }
+
+    /// The schema for people and tools: kinds, key names and JSON schemas of the values.
+    pub fn to_json(&self) -> Value {
+        match self {
+            SchemaDesc::Value(codec) => json!({
+                "kind": "value", "type": codec.desc.name(), "json": codec.desc.json_schema(),
+            }),
+            SchemaDesc::Map { key, value, .. } => json!({
+                "kind": "map", "key": key.desc.name(), "value": value.to_json(),
+            }),
+            SchemaDesc::Set { key, .. } => json!({ "kind": "set", "element": key.desc.name() }),
+            SchemaDesc::List { value } => json!({ "kind": "list", "element": value.to_json() }),
+            SchemaDesc::Struct { name, fields } => {
+                let fields: Vec<Value> = fields
+                    .iter()
+                    .map(|(name, field)| json!({ "name": name, "schema": field.to_json() }))
+                    .collect();
+                json!({ "kind": "struct", "name": name, "fields": fields })
+            }
+        }
+    }
+}
