@@ -1,0 +1,512 @@
+//! A task group's storage: one replog, and for each partition its depot logs and its store.
+//!
+//! Relies on the `Env` seam, `replog` for bytes and `lsm` for stores. One owner thread, no locks.
+//! Entries are appended to memory, written in batches by the writer loop, and applied when the
+//! engine says they are committed. What must stay true: no entry is called durable before a device
+//! write that holds it is flushed; after the first failed write or flush nothing is called durable
+//! again; the borrow of the state is never held across an `.await` or a call-back.
+//!
+//! Reading order: `state` (what is known), `batch` and `writer` (from append to durable),
+//! `partition` (reading), `background` and `seal` (house-keeping), `recovery` (opening).
+
+mod background;
+pub(crate) mod batch;
+mod partition;
+mod recovery;
+mod seal;
+mod signal;
+mod state;
+mod writer;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use rama_io::Env;
+use rama_wire::entry::{self as wire, AppendTo, PAYLOAD_BYTES_MAX};
+use rama_wire::{Index, LogId};
+use smallvec::SmallVec;
+
+use crate::entry::{Appended, Entry, Op, Prepared};
+use crate::error::{Error, Result};
+use crate::options::{GroupOptions, Identity};
+use crate::replog::segment::{LogKey, TxnKey};
+use batch::{Batch, Effect};
+use signal::Signal;
+use state::{Log, State};
+
+pub use partition::{LogRecord, Partition};
+
+/// The storage of one task group. Clones are the same group; it lives on one executor.
+///
+/// # Durability
+/// An entry survives a power cut from the moment [`Group::wait_durable`] succeeds. Entries that
+/// were appended later may survive too; what survives is always a prefix.
+///
+/// # Errors
+/// After the first failed write or flush every call answers [`Error::Poisoned`]: the state of the
+/// disk is unknown. Drop the group and open it again; opening reads what is really there.
+pub struct Group<E: Env> {
+    shared: Rc<Shared<E>>,
+}
+
+impl<E: Env> Clone for Group<E> {
+    fn clone(&self) -> Group<E> {
+        let shared = self.shared.clone();
+        Group { shared }
+    }
+}
+
+/// What the loops and the handles of a group have in common.
+pub(crate) struct Shared<E: Env> {
+    pub env: E,
+    pub dir: PathBuf,
+    pub identity: Identity,
+    pub options: GroupOptions,
+    pub state: RefCell<State<E>>,
+    pub write_signal: Signal,
+    pub background_signal: Signal,
+    pub writer_done: Signal,
+    pub background_done: Signal,
+}
+
+/// What opening found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// The last entry: everything that was durable, and perhaps more.
+    pub last_index: Index,
+    /// Transactions that are prepared and not decided. Commit or abort each.
+    pub prepared: Vec<Prepared>,
+    /// Entries read back and applied because no table had their writes.
+    pub replayed: u64,
+    /// Bytes of a torn last write that were cut off.
+    pub cut_bytes: u64,
+}
+
+/// Counters since opening.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Entries that became durable.
+    pub entries: u64,
+    /// Device writes of entries.
+    pub writes: u64,
+    /// Bytes of these writes, padding included.
+    pub entry_bytes: u64,
+    /// Bytes of segment headers and footers.
+    pub segment_bytes: u64,
+    /// Bytes of zeros written ahead by an idle writer.
+    pub fill_bytes: u64,
+    /// Segments sealed.
+    pub sealed: u64,
+    /// Segments removed.
+    pub removed: u64,
+    /// Entry bytes applied since the background loop last looked.
+    pub(crate) applied_bytes: u64,
+}
+
+impl<E: Env> Group<E> {
+    /// Opens the storage in `dir`, or makes it. Starts the writer loop in
+    /// [`rama_io::Category::Replication`] and the house-keeping in
+    /// [`rama_io::Category::Background`].
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] when the directory is somebody else's; [`Error::Corrupt`] when bytes
+    /// that were durable have changed; [`Error::Io`] when the disk fails.
+    pub async fn open(
+        env: &E,
+        dir: &Path,
+        identity: Identity,
+        partitions: &[u32],
+        options: GroupOptions,
+    ) -> Result<(Group<E>, Recovered)> {
+        let (shared, recovered) = recovery::open(env, dir, identity, partitions, options).await?;
+        Ok((Group { shared }, recovered))
+    }
+
+    /// Gathers an entry for the next device write. Never waits.
+    ///
+    /// # Ordering
+    /// Entries become durable and are applied in the order of these calls; offsets of a log are
+    /// assigned in the same order, without gaps.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::UnknownPartition`], [`Error::UnknownTransaction`]: nothing
+    /// was appended. [`Error::Poisoned`], [`Error::Closed`]: nothing ever will be.
+    pub fn append(&self, entry: Entry<'_>) -> Result<Appended> {
+        let mut state = self.shared.state.borrow_mut();
+        state.check_open()?;
+        let bytes = check(&state, &entry)?;
+        let state = &mut *state;
+        let index = state.appended.next();
+        let batch = gathering(&mut state.gathering, bytes, self.shared.options.batch_bytes);
+        let at = batch.begin();
+        let mut effects = SmallVec::with_capacity(entry.ops.len());
+        let mut first_offsets = SmallVec::new();
+        for op in entry.ops {
+            let effect = encode(op, batch, &mut state.logs);
+            if let Effect::Append { first, .. } = effect {
+                first_offsets.push(first);
+            }
+            announce(&effect, &mut state.announced);
+            effects.push(effect);
+        }
+        batch.finish(at, index, effects);
+        state.appended = index;
+        self.shared.write_signal.notify();
+        Ok(Appended {
+            index,
+            first_offsets,
+        })
+    }
+
+    /// The last entry appended.
+    pub fn appended(&self) -> Index {
+        self.shared.state.borrow().appended
+    }
+
+    /// The last entry that survives a power cut.
+    pub fn durable(&self) -> Index {
+        self.shared.state.borrow().durable
+    }
+
+    /// The last entry applied.
+    pub fn applied(&self) -> Index {
+        self.shared.state.borrow().applied
+    }
+
+    /// Completes when `index` is durable.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] when it never will be.
+    pub fn wait_durable(&self, index: Index) -> WaitDurable<E> {
+        let shared = self.shared.clone();
+        WaitDurable { shared, index }
+    }
+
+    /// Applies every entry up to `index`, in order: appended records become readable, writes
+    /// reach the stores, transactions move on.
+    ///
+    /// # Errors
+    /// [`Error::NotDurable`]; [`Error::Poisoned`] and, from stores, [`Error::Store`].
+    pub fn apply(&self, index: Index) -> Result<()> {
+        let mut state = self.shared.state.borrow_mut();
+        if let Some(poison) = &state.poison {
+            return Err(poison.clone());
+        }
+        if index > state.durable {
+            let durable = state.durable;
+            return Err(Error::NotDurable { index, durable });
+        }
+        while state.applied < index {
+            if let Err(error) = state.apply_next() {
+                drop(state);
+                return Err(self.shared.poison(&error));
+            }
+        }
+        if state.stats.applied_bytes >= background::LOOK_BYTES {
+            state.stats.applied_bytes = 0;
+            self.shared.background_signal.notify();
+        }
+        Ok(())
+    }
+
+    /// A handle to a partition of this group.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPartition`].
+    pub fn partition(&self, id: u32) -> Result<Partition<E>> {
+        let store = self.shared.state.borrow().store(id)?.clone();
+        Ok(Partition::new(self.shared.clone(), id, store))
+    }
+
+    /// Gives up the records of a log before an offset; the change is an entry like any other.
+    ///
+    /// # Errors
+    /// As [`Group::append`].
+    pub fn trim_log(&self, partition: u32, log: LogId, before: u64) -> Result<Index> {
+        let op = Op::Trim {
+            partition,
+            log,
+            before,
+        };
+        Ok(self.append(Entry::new().with(op))?.index)
+    }
+
+    /// Writes what is applied to tables, seals what is complete and removes what is not needed.
+    /// The background loop does the same in its own time.
+    ///
+    /// # Errors
+    /// As every call; a failure here does not poison the replog unless it concerns its files.
+    pub async fn checkpoint(&self) -> Result<()> {
+        background::tidy(&self.shared, background::Flush::All).await
+    }
+
+    /// Counters since opening.
+    pub fn stats(&self) -> Stats {
+        self.shared.state.borrow().stats
+    }
+
+    /// Where the group lives.
+    pub fn dir(&self) -> &Path {
+        &self.shared.dir
+    }
+
+    /// Waits until everything appended is durable, then stops the loops. The directory may be
+    /// opened again when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`]; the loops are stopped all the same.
+    pub async fn close(self) -> Result<()> {
+        self.shared.state.borrow_mut().closing = true;
+        self.shared.write_signal.notify();
+        self.shared.writer_done.wait().await;
+        self.shared.background_signal.notify();
+        self.shared.background_done.wait().await;
+        match &self.shared.state.borrow().poison {
+            Some(poison) => Err(poison.clone()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Refuses what cannot be appended and says how long the payload will be.
+fn check<E: Env>(state: &State<E>, entry: &Entry<'_>) -> Result<usize> {
+    let mut bytes = 0;
+    for op in &entry.ops {
+        state.store(op.partition())?;
+        bytes += match op {
+            Op::Append { records, .. } => wire::append_bytes(records),
+            Op::Write { batch, .. } | Op::Prepare { batch, .. } => {
+                wire::OP_BYTES + wire::padded(batch.as_bytes().len())
+            }
+            Op::Commit { .. } | Op::Abort { .. } | Op::Trim { .. } => wire::OP_BYTES,
+        };
+        let Op::Commit {
+            partition,
+            slot,
+            txn,
+        } = *op
+        else {
+            continue;
+        };
+        if !state.announced.contains_key(&(partition, slot, txn)) {
+            return Err(Error::UnknownTransaction {
+                partition,
+                slot,
+                txn,
+            });
+        }
+    }
+    if bytes > PAYLOAD_BYTES_MAX {
+        let max = PAYLOAD_BYTES_MAX;
+        return Err(Error::TooLarge { bytes, max });
+    }
+    Ok(bytes)
+}
+
+/// The batch that takes the next entry of `bytes`.
+fn gathering(batches: &mut VecDeque<Batch>, bytes: usize, batch_bytes: usize) -> &mut Batch {
+    let fits = |batch: &Batch| batch.bytes.is_empty() || batch.bytes.len() + bytes <= batch_bytes;
+    if !batches.back().is_some_and(fits) {
+        let capacity = (bytes + wire::HEADER_BYTES).next_multiple_of(512);
+        batches.push_back(Batch::with_capacity(capacity, 1));
+    }
+    batches.back_mut().expect("a batch was just added")
+}
+
+/// Adds the bytes of an operation to the batch and says what applying it will do.
+fn encode(op: Op<'_>, batch: &mut Batch, logs: &mut BTreeMap<LogKey, Log>) -> Effect {
+    let position = batch.bytes.len() as u32;
+    let out = &mut batch.bytes;
+    match op {
+        Op::Append {
+            partition,
+            log,
+            time_ms,
+            records,
+        } => {
+            let entry = logs.entry((partition, log)).or_default();
+            let first = entry.appended_end;
+            let time_ms = time_ms.max(entry.last_time_ms);
+            entry.last_time_ms = time_ms;
+            entry.appended_end += records.len() as u64;
+            let to = AppendTo {
+                partition,
+                log,
+                time_ms,
+                first_offset: first,
+            };
+            wire::encode_append(out, to, records);
+            let count = records.len() as u32;
+            Effect::Append {
+                partition,
+                log,
+                time_ms,
+                first,
+                count,
+                position,
+            }
+        }
+        Op::Write { partition, batch } => {
+            let bytes = batch.as_bytes();
+            wire::encode_op(
+                out,
+                &wire::Op::Write {
+                    partition,
+                    batch: bytes,
+                },
+            );
+            Effect::Write { partition, batch }
+        }
+        other => encode_step(other, out),
+    }
+}
+
+/// The same for operations on transactions and bounds.
+fn encode_step(op: Op<'_>, out: &mut Vec<u8>) -> Effect {
+    match op {
+        Op::Prepare {
+            partition,
+            slot,
+            txn,
+            attempt,
+            batch,
+        } => {
+            let bytes = batch.as_bytes();
+            let prepare = wire::Op::Prepare {
+                partition,
+                slot,
+                txn,
+                attempt,
+                batch: bytes,
+            };
+            wire::encode_op(out, &prepare);
+            let key = (partition, slot, txn);
+            Effect::Prepare {
+                key,
+                attempt,
+                batch,
+            }
+        }
+        Op::Commit {
+            partition,
+            slot,
+            txn,
+        } => {
+            let commit = wire::Op::Commit {
+                partition,
+                slot,
+                txn,
+            };
+            wire::encode_op(out, &commit);
+            let key = (partition, slot, txn);
+            Effect::Commit { key }
+        }
+        Op::Abort {
+            partition,
+            slot,
+            txn,
+            attempt,
+        } => {
+            let abort = wire::Op::Abort {
+                partition,
+                slot,
+                txn,
+                attempt,
+            };
+            wire::encode_op(out, &abort);
+            let key = (partition, slot, txn);
+            Effect::Abort { key, attempt }
+        }
+        Op::Trim {
+            partition,
+            log,
+            before,
+        } => {
+            let trim = wire::Op::Trim {
+                partition,
+                log,
+                before,
+            };
+            wire::encode_op(out, &trim);
+            Effect::Trim {
+                partition,
+                log,
+                before,
+            }
+        }
+        Op::Append { .. } | Op::Write { .. } => unreachable!("encoded by the caller"),
+    }
+}
+
+/// Keeps the appended view of transactions.
+fn announce(effect: &Effect, announced: &mut BTreeMap<TxnKey, u32>) {
+    match effect {
+        Effect::Prepare { key, attempt, .. } => {
+            announced.insert(*key, *attempt);
+        }
+        Effect::Commit { key } => {
+            announced.remove(key);
+        }
+        Effect::Abort { key, attempt } if announced.get(key) == Some(attempt) => {
+            announced.remove(key);
+        }
+        _ => {}
+    }
+}
+
+impl<E: Env> Shared<E> {
+    /// Stops the group for ever, the first time; wakes everybody; answers the sticky error.
+    pub fn poison(&self, cause: &Error) -> Error {
+        let mut state = self.state.borrow_mut();
+        if state.poison.is_none() {
+            let (dir, text) = (self.dir.clone(), cause.chain());
+            tracing::error!(dir = %dir.display(), cause = %text, "replog poisoned");
+            state.poison = Some(match cause {
+                Error::Poisoned { .. } => cause.clone(),
+                _ => Error::Poisoned {
+                    dir,
+                    cause: text.into(),
+                },
+            });
+        }
+        let poison = state.poison.clone().expect("it was just set");
+        let waiters = std::mem::take(&mut state.waiters);
+        drop(state);
+        waiters
+            .into_values()
+            .flatten()
+            .for_each(|waker| waker.wake());
+        poison
+    }
+}
+
+/// Waits for an entry to be durable. Made by [`Group::wait_durable`].
+#[must_use = "an entry is durable only when this completes"]
+pub struct WaitDurable<E: Env> {
+    shared: Rc<Shared<E>>,
+    index: Index,
+}
+
+impl<E: Env> Future for WaitDurable<E> {
+    type Output = Result<()>;
+
+    fn poll(self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<Result<()>> {
+        let mut state = self.shared.state.borrow_mut();
+        if state.durable >= self.index {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(poison) = &state.poison {
+            return Poll::Ready(Err(poison.clone()));
+        }
+        let waiters = state.waiters.entry(self.index).or_default();
+        if !waiters.iter().any(|waker| waker.will_wake(ctx.waker())) {
+            waiters.push(ctx.waker().clone());
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,116 @@
+//! House-keeping: stores to tables, complete segments to sealed ones, dead segments away.
+//!
+//! Relies on `lsm` for flush and compaction and on `seal`. One loop in the background category;
+//! each step is small and gives way to other work. What must stay true: a segment is removed only
+//! when tables hold all its writes, no decision is open on what it prepared, and its records are
+//! trimmed; segments go oldest first, and the newest sealed one stays, because its footer carries
+//! the bounds of all logs.
+
+use std::rc::Rc;
+
+use rama_io::Env;
+
+use super::{Shared, seal};
+use crate::error::{Error, Result};
+use crate::lsm::Store;
+
+/// Applied bytes after which the loop looks whether there is work.
+pub(super) const LOOK_BYTES: u64 = 1 << 20;
+
+/// Which stores are flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flush {
+    /// Those with a large memtable, and those that hold too much of the replog back.
+    Large,
+    /// Every one.
+    All,
+}
+
+/// Works when there is work, until the group closes or is poisoned.
+pub(super) async fn run<E: Env>(shared: Rc<Shared<E>>) {
+    loop {
+        shared.background_signal.wait().await;
+        let (stop, poisoned) = {
+            let state = shared.state.borrow();
+            (
+                state.closing || state.poison.is_some(),
+                state.poison.is_some(),
+            )
+        };
+        if stop {
+            break;
+        }
+        match tidy(&shared, Flush::Large).await {
+            Ok(()) => {}
+            Err(Error::Poisoned { .. }) => break,
+            Err(error) => {
+                let dir = shared.dir.display();
+                tracing::error!(%dir, error = %error.chain(), poisoned, "house-keeping failed");
+            }
+        }
+    }
+    shared.background_done.notify();
+}
+
+/// One round of everything there is to do.
+pub(super) async fn tidy<E: Env>(shared: &Rc<Shared<E>>, flush: Flush) -> Result<()> {
+    loop {
+        let sealable = shared.state.borrow().sealable();
+        let Some(id) = sealable else { break };
+        seal::seal(shared, id).await?;
+    }
+    flush_stores(shared, flush).await?;
+    remove_segments(shared).await?;
+    Ok(())
+}
+
+fn stores<E: Env>(shared: &Shared<E>) -> Vec<Store<E>> {
+    shared.state.borrow().stores.values().cloned().collect()
+}
+
+async fn flush_stores<E: Env>(shared: &Rc<Shared<E>>, flush: Flush) -> Result<()> {
+    let late = flush == Flush::All || holds_back_too_much(shared);
+    for store in stores(shared) {
+        if late {
+            shared.env.yield_now().await;
+        }
+    }
+    Ok(())
+}
+
+/// Whether opening would have to read too many bytes again.
+fn holds_back_too_much<E: Env>(shared: &Shared<E>) -> bool {
+    let state = shared.state.borrow();
+    let waiting = state.segments.values().filter(|segment| {
+        let mut stores = segment.stores.iter();
+        stores.any(|(partition, index)| {
+            let store = state.stores.get(partition);
+            store.is_some_and(|store| store.persisted() < *index)
+        })
+    });
+    let bytes: u64 = waiting
+        .map(|segment| u64::from(segment.chain.entries_end))
+        .sum();
+    bytes > shared.options.replay_bytes_max
+}
+
+/// Removes dead segments, each durably before the next, so that none is ever missing in between.
+async fn remove_segments<E: Env>(shared: &Rc<Shared<E>>) -> Result<()> {
+    loop {
+        let removable = {
+            let state = shared.state.borrow();
+            let id = state.removable();
+            id.map(|id| (id, state.path_of(id), state.log_dir.clone()))
+        };
+        let Some((id, path, log_dir)) = removable else {
+            return Ok(());
+        };
+        let gone = shared.env.remove(&path).await;
+        gone.map_err(|error| shared.poison(&Error::io("remove", &path, error)))?;
+        let synced = shared.env.sync_dir(&log_dir).await;
+        synced.map_err(|error| shared.poison(&Error::io("sync", &log_dir, error)))?;
+        let mut state = shared.state.borrow_mut();
+        state.forget(id);
+        state.stats.removed += 1;
+    }
+}
