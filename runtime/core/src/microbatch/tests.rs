@@ -1,10 +1,11 @@
 //! Exactly-once over thousands of seeded runs with crashes everywhere, and every rule shown to be
 //! needed by a mutant that breaks it.
 
+mod rules;
 mod world;
 
 use crate::mutants::Mutant;
-use crate::testing::{explore, hunt};
+use crate::tests::{explore, hunt};
 use world::World;
 
 fn run(seed: u64) -> Result<(), String> {

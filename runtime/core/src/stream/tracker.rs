@@ -246,6 +246,8 @@ impl Tracker {
             self.window.len() <= self.window_max() || unbounded,
             "the window is too long"
         );
+        #[cfg(test)]
+        self.window.recount();
         assert!(
             self.window.running() <= unfinished,
             "more records run than are unfinished"

@@ -16,7 +16,7 @@ use crate::microbatch::{
     SourceWork, StartFrom, ToCoordinator, ToParticipant,
 };
 use crate::policy::{Exhausted, FailurePolicy};
-use crate::testing::Random;
+use crate::tests::Random;
 use crate::time::Now;
 
 const MS: u64 = 1_000_000;
@@ -424,7 +424,8 @@ impl World {
         stage: u8,
     ) -> Result<u64, Failure> {
         let hash = mix(u64::from(record.partition) << 32 | record.offset);
-        let poisoned = hash % self.weather.poison == 0 && u64::from(stage) == hash >> 8 & 1;
+        let poisoned =
+            hash.is_multiple_of(self.weather.poison) && u64::from(stage) == hash >> 8 & 1;
         if poisoned {
             return Err(Failure {
                 origin: Some(record),

@@ -93,6 +93,10 @@ impl Tracker {
 
     /// Takes the record and everything after it back; they will be pushed again, in order.
     pub(super) fn rewind(&mut self, offset: u64) {
+        self.timeouts.retain_mut(|(_, delivery)| {
+            delivery.to = delivery.to.min(offset);
+            delivery.from < delivery.to
+        });
         for (after, slot) in (offset + 1..).zip(self.window.rewind(offset).into_iter().skip(1)) {
             if let Slot::Running { generation, .. } = slot {
                 let tree = TreeId::new(generation, after);
