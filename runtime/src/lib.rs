@@ -8,6 +8,10 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+// Generated code says `::rama`; inside this crate that is this crate.
+#[cfg(test)]
+extern crate self as rama;
+
 pub mod access;
 pub mod dataflow;
 pub mod definition;
@@ -18,6 +22,8 @@ pub mod module;
 pub mod partition;
 pub mod path;
 pub mod plan;
+#[doc(hidden)]
+pub mod private;
 pub mod pstate;
 pub mod schema;
 pub mod schema_desc;
@@ -34,7 +40,11 @@ pub use failure::EventFailure;
 pub use module::Module;
 pub use path::{ListPath, ListRange, MapPath, MapRange, SetPath, SetRange, ValuePath};
 pub use plan::{Limits, Plan, SelectError, Selectable, Selection};
+#[doc(hidden)]
+pub use private as __private;
 pub use pstate::{LocalPState, PState};
+pub use rama_macros::{Key, Schema, record};
+pub use rama_wire::{AsKey, Key, KeyError, Record, RecordError};
 pub use schema::{List, Map, Root, Schema, Set, Tracked, Untracked};
 pub use schema_desc::{KeyCodec, SchemaDesc, ValueCodec};
 pub use setup::{DepotDecl, Setup, Topology};

@@ -31,7 +31,7 @@ pub(crate) use walk::{Child, Span, walk};
     message = "`{Self}` leads to a subindexed structure, which is not read or written whole",
     label = "not a single value",
     note = "navigate to an element first: `.key(&k)` of a map, `.at(i)` of a list",
-    note = "to read many elements use `.range(a..b)`, `.first_n(n)`, `.keys(task)`, `.entries(task)`",
+    note = "for many elements use `.range(a..b)`, `.first_n(n)`, `.keys(task)`, `.entries(task)`",
     note = "for a collection that is one value, use `BTreeMap`, `BTreeSet` or `Vec` in the schema"
 )]
 pub trait WholeValue {

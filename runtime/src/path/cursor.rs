@@ -102,7 +102,9 @@ impl Cursor {
         self
     }
 
-    pub(crate) fn unaligned(&mut self) {
+    /// Without the home check. For the code `#[derive(Schema)]` writes.
+    #[doc(hidden)]
+    pub fn unaligned(&mut self) {
         self.unaligned = true;
     }
 
