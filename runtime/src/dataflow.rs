@@ -1,10 +1,10 @@
 //! The author's steps between a source and its end, fused by the compiler between partitioners.
 //!
-//! Relies on `stage` for what an engine sees and on `partition` for where values go. A chain of steps
-//! is one type (`Map<FlatMap<Start, …>, …>`); a partitioner closes it into one boxed stage and starts
-//! the next. What must stay true: values flow depth first (spec F-1): everything emitted for one
-//! value has passed the rest of the chain before the next value enters it; and all of it is one
-//! event on one task.
+//! Relies on `stage` for what an engine sees and on `partition` for where values go. A chain of
+//! steps is one type (`Map<FlatMap<Start, …>, …>`); a partitioner closes it into one boxed stage
+//! and starts the next. What must stay true: values flow depth first (spec F-1): everything emitted
+//! for one value has passed the rest of the chain before the next value enters it; and all of it is
+//! one event on one task.
 
 mod fused;
 mod steps;
@@ -15,7 +15,9 @@ use rama_wire::{Key, Record};
 
 use crate::failure;
 use crate::graph::{NodeKind, Place};
-use crate::partition::{All, Custom, Direct, Global, Hash, HashBy, Router, Shuffle};
+use crate::partition::{All, Custom, Direct, Global, Hash, HashBy, PathHome, Router, Shuffle};
+use crate::pstate::PState;
+use crate::schema::{self, Schema, Tracking};
 use crate::setup::Chain;
 use crate::task::Task;
 use crate::topology_def::{Kind, Stream};
@@ -264,8 +266,27 @@ where
         self.hop(NodeKind::CustomPartition, Custom(index))
     }
 
+    /// To the task that holds a key of that PState: as [`hash_partition`](Flow::hash_partition),
+    /// but it follows the PState's own placement of keys, and goes to task 0 for a global one (spec
+    ///
     #[track_caller]
-    pub(crate) fn hop<R: Router<T>>(self, kind: NodeKind, router: R) -> Flow<K, T, Begin, T> {
+    pub fn path_partition<Q, V, M, F>(
+        self,
+        pstate: PState<schema::Map<Q, V, M>>,
+        key: F,
+    ) -> Flow<K, T, Begin, T>
+    where
+        Q: Key,
+        V: Schema,
+        M: Tracking,
+        F: Fn(T) -> Q + Send + Sync + 'static,
+    {
+        let space = self.chain.space_of(pstate, Place::of_caller());
+        self.hop(NodeKind::PathPartition, PathHome { space, key })
+    }
+
+    #[track_caller]
+    fn hop<R: Router<T>>(self, kind: NodeKind, router: R) -> Flow<K, T, Begin, T> {
         let Flow {
             steps, mut chain, ..
         } = self;
@@ -283,7 +304,8 @@ where
     T: 'static,
 {
     /// Gives a value to whoever appended the record with an ack (spec S-18); the flow goes on
-    /// unchanged. Several are combined by the source's `ack_return_agg`; without it the last counts.
+    /// unchanged. Several are combined by the source's `ack_return_agg`; without it the last
+    /// counts.
     #[track_caller]
     pub fn ack_return<V, F>(self, f: F) -> Flow<Stream, In, impl Steps<In, Out = T>, T>
     where

@@ -1,9 +1,9 @@
 //! What a module's `define` produced, checked: everything an engine needs to run it.
 //!
-//! Relies on `setup` to fill it in. What must stay true: a `Definition` exists only if no mistake was
-//! found, so who runs one checks nothing again; and the same code gives the same definition, in the
-//! same order, in every worker. Ids here are provisional, dense from 1 in the order of mention; an
-//! engine whose catalog pinned others translates (0 is the system's).
+//! Relies on `setup` to fill it in. What must stay true: a `Definition` exists only if no mistake
+//! was found, so who runs one checks nothing again; and the same code gives the same definition, in
+//! the same order, in every worker. Ids here are provisional, dense from 1 in the order of mention;
+//! an engine whose catalog pinned others translates (0 is the system's).
 
 pub mod fault;
 
@@ -18,6 +18,7 @@ use rama_wire::{LogId, SpaceId};
 use crate::depot_def::{Placement, PlacementError, RecordDesc};
 use crate::graph::{Graph, Place};
 use crate::module::Module;
+use crate::schema_desc::SchemaDesc;
 use crate::setup::Setup;
 use crate::stage::{SourceStage, Stage};
 use crate::topology_def::{AckAggregate, Start, TopologyKind};
@@ -67,8 +68,7 @@ impl Definition {
 }
 
 /// What kind of depot it is. Fixed for the life of the depot (spec D-46).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DepotKind {
     /// One partition per task.
     Partitioned,
@@ -137,12 +137,16 @@ pub struct PStateDef {
     pub name: String,
     /// Its provisional id.
     pub space: SpaceId,
+    /// Its shape.
+    pub schema: SchemaDesc,
     /// The topology that declares it, and alone may write it (spec P-1).
     pub owner: String,
     /// One partition on task 0 instead of one per task.
     pub global: bool,
     /// Clients and other modules may not read it.
     pub private: bool,
+    /// What the only entry of every new partition (under the empty key) holds, if not nothing.
+    pub initial: Option<Vec<u8>>,
     /// Where a top-level key lives, if not by the hash.
     pub key_placement: Option<KeyPlacement>,
     /// Where it is declared.
@@ -168,6 +172,7 @@ impl fmt::Debug for PStateDef {
         f.debug_struct("PStateDef")
             .field("name", &self.name)
             .field("space", &self.space)
+            .field("schema", &self.schema.name())
             .field("owner", &self.owner)
             .field("global", &self.global)
             .field("private", &self.private)

@@ -9,7 +9,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use rama_wire::{Key, LogId, Record, RecordError, hash};
+use rama_wire::{Key, KeyError, LogId, Record, RecordError, hash};
 use serde_json::Value;
 
 use crate::task::Task;
@@ -213,6 +213,9 @@ pub enum PlacementError {
     /// The record could not be understood.
     #[error(transparent)]
     Undecodable(#[from] RecordError),
+    /// The key could not be understood.
+    #[error(transparent)]
+    UndecodableKey(#[from] KeyError),
 }
 
 trait ErasedRule: Any + Send + Sync {

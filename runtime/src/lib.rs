@@ -18,6 +18,7 @@ pub mod definition;
 pub mod depot_def;
 pub mod failure;
 pub mod graph;
+pub mod manifest;
 pub mod module;
 pub mod partition;
 pub mod path;

@@ -103,6 +103,11 @@ impl<S: Root> PState<S> {
         S::desc()
     }
 
+    /// The bytes every partition's only entry (under the empty key) starts with.
+    pub fn initial_bytes(&self) -> Option<Vec<u8>> {
+        self.initial.and_then(|value| value().whole_bytes())
+    }
+
     /// The same PState as a task sees it, in the space its module gave it. For the definition.
     pub fn bind(&self, space: SpaceId) -> LocalPState<S> {
         LocalPState {
@@ -134,11 +139,6 @@ impl<V: Record> PState<V> {
             initial: Some(value),
             ..self
         }
-    }
-
-    /// The bytes every partition's only entry (under the empty key) starts with.
-    pub fn initial_bytes(&self) -> Option<Vec<u8>> {
-        self.initial.map(|value| value().to_bytes())
     }
 }
 

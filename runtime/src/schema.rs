@@ -69,6 +69,12 @@ pub trait Schema: 'static {
 
     /// The schema at run time: for `describe`, JSON paths and fingerprints.
     fn desc() -> SchemaDesc;
+
+    /// The bytes of a value; nothing for what is stored in parts.
+    #[doc(hidden)]
+    fn whole_bytes(&self) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// A schema that a whole PState may have (spec P-5): a [`Map`], a fixed-keys struct or a value.
@@ -129,6 +135,10 @@ impl<V: Record> Schema for V {
 
     fn desc() -> SchemaDesc {
         SchemaDesc::Value(ValueCodec::of::<V>())
+    }
+
+    fn whole_bytes(&self) -> Option<Vec<u8>> {
+        Some(self.to_bytes())
     }
 }
 

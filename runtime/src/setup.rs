@@ -11,14 +11,17 @@ mod draft;
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rama_wire::Record;
+use rama_wire::{Key, Record};
 
 use crate::dataflow::{Begin, Flow};
-use crate::definition::{Definition, DefinitionError, DepotKind};
-use crate::depot_def::{Depot, DepotHandle, Partition};
+use crate::definition::{Definition, DefinitionError, DepotKind, KeyPlacement};
+use crate::depot_def::{Depot, DepotHandle, Partition, PlacementError};
 use crate::graph::Place;
+use crate::pstate::{LocalPState, PState};
+use crate::schema::{Map, Root, Schema, Tracking};
 use crate::topology_def::{Kind, Microbatch, SourceOptions, Stream};
 
 pub(crate) use chain::Chain;
@@ -146,6 +149,42 @@ pub struct Topology<K> {
 }
 
 impl<K: Kind> Topology<K> {
+    /// Declares a PState of this topology and answers with what its code uses: `Copy`, so that
+    /// closures move it in. Other topologies of the module may read through the same (spec P-2);
+    /// a write by them fails the event.
+    ///
+    /// Being global or private and having an initial value are options of the [`PState`] constant.
+    #[track_caller]
+    pub fn pstate<S: Root>(&mut self, pstate: PState<S>) -> LocalPState<S> {
+        self.draft
+            .borrow_mut()
+            .declare_pstate(self.index, pstate, None)
+    }
+
+    /// As [`pstate`](Topology::pstate), with the author's choice of the task that holds a key: from
+    /// the key and the number of tasks, below the latter. Clients and `path_partition` follow it;
+    /// `hash_partition` does not.
+    #[track_caller]
+    pub fn pstate_placed<Q: Key, S: Schema, T: Tracking>(
+        &mut self,
+        pstate: PState<Map<Q, S, T>>,
+        index: impl Fn(&Q, u32) -> u32 + Send + Sync + 'static,
+    ) -> LocalPState<Map<Q, S, T>> {
+        let place: KeyPlacement = Arc::new(move |mut key, tasks| {
+            let key = Q::decode_key(&mut key)?;
+            match index(&key, tasks) {
+                task if task < tasks => Ok(task),
+                task => Err(PlacementError::OutOfRange {
+                    index: task,
+                    partitions: tasks,
+                }),
+            }
+        });
+        self.draft
+            .borrow_mut()
+            .declare_pstate(self.index, pstate, Some(place))
+    }
+
     /// Consumes a depot, with the default [`SourceOptions`]. Steps follow.
     ///
     /// A topology may have several sources, each with a chain of its own (spec S-1, M-11).

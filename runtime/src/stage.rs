@@ -1,15 +1,16 @@
 //! One fused run of author code between two asynchronous boundaries, erased so that the engine can
 //! carry it.
 //!
-//! Relies on `task` and on the failure contract of `failure`: a stage never catches; what unwinds out
-//! of `run` is an event failure, and [`Outbox::current`] then names the record it happened for. What must
-//! stay true: items run in order; what is emitted for one destination keeps that order (spec O-9,
-//! R-10); a stage given items of another type panics, because that is a bug of the engine.
+//! Relies on `task` and on the failure contract of `failure`: a stage never catches; what unwinds
+//! out of `run` is an event failure, and [`Outbox::current`] then names the record it happened for.
+//! What must stay true: items run in order; what is emitted for one destination keeps that order
+//! (spec O-9, R-10); a stage given items of another type panics, because that is a bug of the
+//! engine.
 //!
 //! ```text
 //! depot records ── SourceStage::run_records ─┐
-//!                                            ├─► Outbox: per (stage, task) one Batch ──► Stage::run …
-//! Batch of a hop ── Stage::run ──────────────┘           per item one Ack (streams)
+//!                                            ├─► Outbox: per (stage, task) a Batch ─► Stage::run …
+//! Batch of a hop ── Stage::run ──────────────┘           per item an Ack (streams)
 //! ```
 //!
 //! After a failure the engine drops the outbox's content with [`Outbox::clear`].
@@ -202,6 +203,7 @@ pub struct Outbox {
     acks: Vec<Ack>,
     current: Origin,
     key_scratch: Vec<u8>,
+    lane_capacity: usize,
 }
 
 impl Outbox {
@@ -227,6 +229,7 @@ impl Outbox {
             acks: Vec::new(),
             current: Origin::default(),
             key_scratch: Vec::new(),
+            lane_capacity: 0,
         };
         outbox.shuffle_mask = outbox.random() as u32;
         outbox
@@ -237,7 +240,8 @@ impl Outbox {
         self.tasks
     }
 
-    /// Takes what was emitted: in emission order per destination, destinations of one run ascending.
+    /// Takes what was emitted: in emission order per destination, destinations of one run
+    /// ascending.
     pub fn drain_outgoing(&mut self) -> impl Iterator<Item = Outgoing> + '_ {
         self.outgoing.drain(..)
     }
@@ -278,7 +282,8 @@ impl Outbox {
     }
 }
 
-/// The typed inside of one run of a stage: one lane per destination, handed to the outbox at the end.
+/// The typed inside of one run of a stage: one lane per destination, handed to the outbox at the
+/// end.
 pub(crate) struct Fan<'o, T> {
     out: &'o mut Outbox,
     to: StageIndex,
@@ -379,6 +384,9 @@ impl<'o, T: Send + 'static> Fan<'o, T> {
             self.edges ^= edge;
         }
         let lane = &mut self.lanes[task as usize];
+        if lane.capacity() == 0 {
+            lane.reserve_exact(self.out.lane_capacity.max(4));
+        }
         lane.push(Item {
             origin: self.origin,
             edge,
@@ -396,6 +404,11 @@ impl<'o, T: Send + 'static> Fan<'o, T> {
 
     /// Hands the lanes over.
     pub(crate) fn finish(self) {
+        // The next run will likely emit as much: lanes of that size never grow. A quarter more
+        // covers most of what hashing spreads unevenly.
+        let emitted: usize = self.lanes.iter().map(Vec::len).sum();
+        let even = emitted / self.lanes.len();
+        self.out.lane_capacity = (even + even / 4).min(BATCH_ITEMS_MAX);
         for (task, items) in self.lanes.into_iter().enumerate() {
             if !items.is_empty() {
                 let batch = Batch::new(items);

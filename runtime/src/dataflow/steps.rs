@@ -1,7 +1,7 @@
 //! One struct per step: the pieces of which a chain's type is made.
 //!
-//! Relies on the compiler to inline them into one function. What must stay true: a step calls `then`
-//! for each value it passes on, before it looks at the next (spec F-1), and holds nothing.
+//! Relies on the compiler to inline them into one function. What must stay true: a step calls
+//! `then` for each value it passes on, before it looks at the next (spec F-1), and holds nothing.
 
 use std::marker::PhantomData;
 

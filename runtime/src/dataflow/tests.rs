@@ -109,7 +109,7 @@ fn records(lines: &[Vec<u8>]) -> Vec<SourceRecord<'_>> {
     numbered
         .map(|(bytes, offset)| SourceRecord {
             origin: origin(offset),
-            edge: 1 << offset,
+            edge: 1 << (offset % 64),
             offset,
             bytes,
         })
@@ -444,4 +444,42 @@ fn a_tick_is_a_record_of_unit() {
         &mut out,
     );
     assert_eq!(out.drain_outgoing().count(), 4);
+}
+
+/// What one word costs from its line to the lane of its task: `cargo test --release -- --nocapture
+/// a_word_is_cheap` prints it for a million words.
+#[test]
+fn a_word_is_cheap() {
+    let topology = stream(|s| {
+        s.source(LINES)
+            .flat_map(|_, line| line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+            .hash_partition(|word| word)
+            .done();
+    });
+    let emitted = stream(|s| {
+        s.source(LINES)
+            .emit(|_, line, out| line.split(' ').for_each(|word| out(word.to_owned())))
+            .hash_partition_by(|word| word)
+            .done();
+    });
+    let lines: usize = if cfg!(debug_assertions) { 100 } else { 100_000 };
+    let line = "the quick brown foxes jumped over ten lazy sleeping dogs";
+    let lines = vec![line; lines];
+    for (name, topology) in [
+        ("flat_map, hash_partition", topology),
+        ("emit, hash_partition_by", emitted),
+    ] {
+        let mut out = Outbox::untracked(TASKS, 1);
+        let started = std::time::Instant::now();
+        let mut words = 0;
+        for lines in lines.chunks(512) {
+            words += run_source(&topology, lines, &mut out)
+                .iter()
+                .map(|hop| hop.batch.len())
+                .sum::<usize>();
+        }
+        let each = started.elapsed().as_nanos() / words as u128;
+        println!("{name}: {words} words, {each} ns each");
+        assert_eq!(words, lines.len() * 10);
+    }
 }

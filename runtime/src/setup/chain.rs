@@ -1,17 +1,20 @@
 //! The untyped side of a chain of steps: where its nodes are drawn and where its code is put.
 //!
-//! Relies on the draft. What must stay true: a chain closes exactly one source or stage; one that is
-//! never closed leaves its place empty, and the checks say so.
+//! Relies on the draft. What must stay true: a chain closes exactly one source or stage; one that
+//! is never closed leaves its place empty, and the checks say so.
 
+use std::any::TypeId;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rama_wire::{LogId, Record};
+use rama_wire::{LogId, Record, SpaceId};
 
-use super::draft::{Draft, SourceDraft, StageDraft, TopologyDraft};
+use super::draft::{Draft, PathDraft, SourceDraft, StageDraft, TopologyDraft};
 use crate::depot_def::Depot;
 use crate::graph::{Node, NodeKind, Place, Unit};
+use crate::pstate::PState;
+use crate::schema::Root;
 use crate::stage::{SourceStage, Stage, StageIndex};
 use crate::topology_def::SourceOptions;
 
@@ -82,6 +85,19 @@ impl Chain {
     /// Names the step drawn last.
     pub(crate) fn rename(&self, name: String) {
         self.with(|topology| topology.graph.rename(self.last, name));
+    }
+
+    /// The id of a PState whose keys route the chain's values. It need not be declared yet.
+    pub(crate) fn space_of<S: Root>(&self, pstate: PState<S>, place: Place) -> SpaceId {
+        let mut draft = self.draft.borrow_mut();
+        draft.paths.push(PathDraft {
+            pstate: pstate.name(),
+            topology: self.topology,
+            schema_type: TypeId::of::<S>(),
+            schema_name: pstate.desc().name(),
+            place,
+        });
+        SpaceId(draft.spaces.of(pstate.name()))
     }
 
     /// Closes the chain with the code that is all of it.

@@ -1,14 +1,14 @@
 //! From a draft to a definition, or to everything that is wrong with it.
 //!
 //! Relies on the draft being complete: `define` has returned. What must stay true: each check adds
-//! its faults and goes on, in the order depots, PStates, topologies, so that one run of the compiler
-//! and one of the module show all of them.
+//! its faults and goes on, in the order depots, PStates, topologies, so that one run of the
+//! compiler and one of the module show all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::draft::{DepotDraft, Draft, SourceDraft, TopologyDraft};
+use super::draft::{DepotDraft, Draft, PStateDraft, SourceDraft, TopologyDraft};
 use crate::definition::{
-    Definition, DefinitionError, DepotDef, DepotKind, Fault, SourceDef, TopologyDef,
+    Definition, DefinitionError, DepotDef, DepotKind, Fault, PStateDef, SourceDef, TopologyDef,
 };
 use crate::graph::Place;
 
@@ -16,6 +16,8 @@ use crate::graph::Place;
 pub(super) fn finish(draft: Draft) -> Result<Definition, DefinitionError> {
     let mut faults = Vec::new();
     check_depots(&draft.depots, &mut faults);
+    check_pstates(&draft, &mut faults);
+    check_paths(&draft, &mut faults);
     check_topologies(&draft, &mut faults);
     if !faults.is_empty() {
         return Err(DefinitionError {
@@ -23,11 +25,17 @@ pub(super) fn finish(draft: Draft) -> Result<Definition, DefinitionError> {
             faults,
         });
     }
+    let owner = |pstate: &PStateDraft| draft.topologies[pstate.topology].name.clone();
+    let pstates = draft
+        .pstates
+        .into_iter()
+        .map(|pstate| pstate_def(owner(&pstate), pstate));
+    let pstates = pstates.collect();
     let topologies = draft.topologies.into_iter().enumerate();
     Ok(Definition {
         module: draft.module,
         depots: draft.depots.into_iter().map(depot_def).collect(),
-        pstates: draft.pstates,
+        pstates,
         topologies: topologies
             .map(|(at, topology)| topology_def(at, topology))
             .collect(),
@@ -42,6 +50,20 @@ fn depot_def(depot: DepotDraft) -> DepotDef {
         placement: depot.placement,
         record: depot.record,
         place: depot.place,
+    }
+}
+
+fn pstate_def(owner: String, pstate: PStateDraft) -> PStateDef {
+    PStateDef {
+        name: pstate.name.to_owned(),
+        space: pstate.space,
+        schema: pstate.schema,
+        owner,
+        global: pstate.global,
+        private: pstate.private,
+        initial: pstate.initial,
+        key_placement: pstate.key_placement,
+        place: pstate.place,
     }
 }
 
@@ -89,6 +111,85 @@ fn check_depots(depots: &[DepotDraft], faults: &mut Vec<Fault>) {
                 first: None,
             });
         }
+    }
+}
+
+fn check_pstates(draft: &Draft, faults: &mut Vec<Fault>) {
+    let mut first: BTreeMap<&str, &PStateDraft> = BTreeMap::new();
+    for pstate in &draft.pstates {
+        let object = format!("PState {}", pstate.name);
+        check_name(&object, pstate.name, "$$", pstate.place, faults);
+        if pstate.global && pstate.key_placement.is_some() {
+            faults.push(Fault {
+                object: object.clone(),
+                problem: "is global and places its keys, but all of it is on task 0".to_owned(),
+                fix: "drop .global() from the constant, or declare it with pstate(…)".to_owned(),
+                place: pstate.place,
+                first: None,
+            });
+        }
+        let Some(earlier) = first.get(pstate.name) else {
+            first.insert(pstate.name, pstate);
+            continue;
+        };
+        let (one, other) = (earlier.topology, pstate.topology);
+        let (one, other) = (&draft.topologies[one].name, &draft.topologies[other].name);
+        let (problem, fix) = if earlier.topology == pstate.topology {
+            let fix = "declare it once and use what pstate(…) returned: it is Copy".to_owned();
+            (format!("is declared twice by topology {one}"), fix)
+        } else {
+            let fix = format!(
+                "only one topology may write it: declare it there, and let the others read through \
+                 the handle that {one} got"
+            );
+            (
+                format!("is declared by topology {one} and by topology {other}"),
+                fix,
+            )
+        };
+        let (place, first) = (pstate.place, Some(earlier.place));
+        faults.push(Fault {
+            object,
+            problem,
+            fix,
+            place,
+            first,
+        });
+    }
+}
+
+fn check_paths(draft: &Draft, faults: &mut Vec<Fault>) {
+    for path in &draft.paths {
+        let topology = &draft.topologies[path.topology].name;
+        let object = format!("path_partition by {} in topology {topology}", path.pstate);
+        let declared = draft
+            .pstates
+            .iter()
+            .find(|pstate| pstate.name == path.pstate);
+        let (problem, fix, first) = match declared {
+            None => (
+                "uses a PState that the module does not declare".to_owned(),
+                "declare it with .pstate(…), or use hash_partition".to_owned(),
+                None,
+            ),
+            Some(pstate) if pstate.schema_type != path.schema_type => (
+                format!(
+                    "takes {}, but it is declared as {}",
+                    path.schema_name,
+                    pstate.schema.name()
+                ),
+                format!("use one constant for {} everywhere", path.pstate),
+                Some(pstate.place),
+            ),
+            Some(_) => continue,
+        };
+        faults.push(Fault {
+            object,
+            problem,
+            fix,
+            place: path.place,
+            first,
+        });
     }
 }
 

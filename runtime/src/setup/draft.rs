@@ -7,15 +7,18 @@ use std::any::{TypeId, type_name};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rama_wire::{LogId, Record};
-
-use crate::definition::{DepotKind, PStateDef};
-use crate::depot_def::{Depot, Placement, RecordDesc};
-use crate::graph::{Graph, NodeKind, Place};
-use crate::stage::{SourceStage, Stage};
-use crate::topology_def::{AckAggregate, SourceOptions, Start, TopologyKind};
 use rama_core::policy::FailurePolicy;
 use rama_core::stream::RetryMode;
+use rama_wire::{LogId, Record, SpaceId};
+
+use crate::definition::{DepotKind, KeyPlacement};
+use crate::depot_def::{Depot, Placement, RecordDesc};
+use crate::graph::{Graph, NodeKind, Place};
+use crate::pstate::{LocalPState, PState};
+use crate::schema::Root;
+use crate::schema_desc::SchemaDesc;
+use crate::stage::{SourceStage, Stage};
+use crate::topology_def::{AckAggregate, SourceOptions, Start, TopologyKind};
 
 /// Provisional ids by name, dense from 1.
 #[derive(Default)]
@@ -35,7 +38,9 @@ pub(super) struct Draft {
     pub(super) module: String,
     pub(super) logs: Ids,
     pub(super) depots: Vec<DepotDraft>,
-    pub(super) pstates: Vec<PStateDef>,
+    pub(super) spaces: Ids,
+    pub(super) pstates: Vec<PStateDraft>,
+    pub(super) paths: Vec<PathDraft>,
     pub(super) topologies: Vec<TopologyDraft>,
 }
 
@@ -47,6 +52,29 @@ pub(super) struct DepotDraft {
     pub(super) placement: Placement,
     pub(super) record: RecordDesc,
     pub(super) record_type: TypeId,
+    pub(super) place: Place,
+}
+
+/// A declared PState.
+pub(super) struct PStateDraft {
+    pub(super) name: &'static str,
+    pub(super) space: SpaceId,
+    pub(super) topology: usize,
+    pub(super) schema: SchemaDesc,
+    pub(super) schema_type: TypeId,
+    pub(super) global: bool,
+    pub(super) private: bool,
+    pub(super) initial: Option<Vec<u8>>,
+    pub(super) key_placement: Option<KeyPlacement>,
+    pub(super) place: Place,
+}
+
+/// A `path_partition`: a PState used before it may have been declared.
+pub(super) struct PathDraft {
+    pub(super) pstate: &'static str,
+    pub(super) topology: usize,
+    pub(super) schema_type: TypeId,
+    pub(super) schema_name: String,
     pub(super) place: Place,
 }
 
@@ -88,7 +116,9 @@ impl Draft {
             module,
             logs: Ids::default(),
             depots: Vec::new(),
+            spaces: Ids::default(),
             pstates: Vec::new(),
+            paths: Vec::new(),
             topologies: Vec::new(),
         }
     }
@@ -97,6 +127,29 @@ impl Draft {
         depot.log = LogId(self.logs.of(depot.name));
         self.depots.push(depot);
         self.depots.len() - 1
+    }
+
+    #[track_caller]
+    pub(super) fn declare_pstate<S: Root>(
+        &mut self,
+        topology: usize,
+        pstate: PState<S>,
+        key_placement: Option<KeyPlacement>,
+    ) -> LocalPState<S> {
+        let space = SpaceId(self.spaces.of(pstate.name()));
+        self.pstates.push(PStateDraft {
+            name: pstate.name(),
+            space,
+            topology,
+            schema: pstate.desc(),
+            schema_type: TypeId::of::<S>(),
+            global: pstate.is_global(),
+            private: pstate.is_private(),
+            initial: pstate.initial_bytes(),
+            key_placement,
+            place: Place::of_caller(),
+        });
+        pstate.bind(space)
     }
 
     pub(super) fn declare_topology(&mut self, topology: TopologyDraft) -> usize {

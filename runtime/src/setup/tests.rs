@@ -97,6 +97,50 @@ fn one_depot_is_consumed_once_per_topology() {
     }));
 }
 
+const COUNTS: PState<Map<String, u64>> = PState::named("$$counts");
+
+/// P-1: one owner; §19.
+#[test]
+fn mistakes_with_pstates_are_told() {
+    insta::assert_snapshot!(told(|m| {
+        m.depot(LINES, Partition::random());
+        let mut a = m.stream("a");
+        a.pstate(COUNTS);
+        a.pstate(COUNTS);
+        let mut b = m.microbatch("b");
+        b.pstate(COUNTS);
+        b.pstate(PState::<u64>::named("total"));
+        b.pstate_placed(
+            PState::<Map<u64, u64>>::named("$$top").global(),
+            |key, _| *key as u32,
+        );
+        let other = PState::<Map<String, i64>>::named("$$counts");
+        b.source(LINES).path_partition(other, |line| line).done();
+        let gone = PState::<Map<String, i64>>::named("$$gone");
+        a.source(LINES).path_partition(gone, |line| line).done();
+    }));
+}
+
+#[test]
+fn a_pstate_carries_its_options() {
+    const TOTAL: PState<u64> = PState::named("$$total").global().private().initial(|| 7);
+    const PLACED: PState<Map<u32, u64>> = PState::named("$$placed");
+    let definition = Definition::of(&Made(|m| {
+        let mut s = m.stream("s");
+        s.pstate(TOTAL);
+        s.pstate_placed(PLACED, |key, tasks| *key / 10 % tasks);
+    }))
+    .unwrap();
+    let total = definition.pstate("$$total").unwrap();
+    assert!(total.global && total.private);
+    assert_eq!((total.owner.as_str(), total.space.0), ("s", 1));
+    assert_eq!(total.initial, Some(7u64.to_bytes()));
+    assert_eq!(total.home(b"", 4), Ok(0));
+    let placed = definition.pstate("$$placed").unwrap();
+    assert_eq!(placed.home(&31u32.key_bytes(), 4), Ok(3));
+    assert!(placed.home(b"x", 4).is_err());
+}
+
 /// D-7, §5: the graph tells kinds, names and places in the order of the code.
 #[test]
 fn the_graph_is_drawn_as_the_code_reads() {
