@@ -12,16 +12,21 @@
 //! `store`, `flush`, `compaction`, `manifest`.
 
 mod batch;
+mod compaction;
 mod error;
+mod flush;
 mod layer;
 mod levels;
+mod manifest;
 mod memtable;
 mod merge;
 mod overlay;
 mod ranges;
 mod read;
+mod run;
 mod snapshot;
 mod store;
+mod table;
 
 pub use batch::{Batch, BatchError, Op, WriteBatch};
 pub use error::{Corruption, Error};

@@ -14,11 +14,14 @@ use crate::lsm::layer::Found;
 use crate::lsm::memtable::Memtable;
 use crate::lsm::merge::{Merge, Walk};
 use crate::lsm::read::Order;
+use crate::lsm::run::Run;
+use crate::lsm::table::hash_key;
 
 /// Immutable layers, each list from old to new.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Levels {
     pub frozen: Vec<Rc<Memtable>>,
+    pub runs: Vec<Rc<Run>>,
 }
 
 /// The bounds of a scan.
@@ -52,6 +55,28 @@ impl Levels {
                 Found::Unknown => {}
             }
         }
+        self.get_from_runs(space, key, with)
+    }
+
+    fn get_from_runs(
+        &self,
+        space: SpaceId,
+        key: &[u8],
+        with: &mut dyn FnMut(Option<&[u8]>),
+    ) -> Result<(), Error> {
+        let mut hash = None;
+        for (age, run) in self.runs.iter().enumerate().rev() {
+            let Some(run) = run.space(space) else { continue };
+            let hash = *hash.get_or_insert_with(|| hash_key(space, key));
+            match run.get(key, hash, age > 0)? {
+                Found::Value(value) => {
+                    with(Some(value));
+                    return Ok(());
+                }
+                Found::Deleted => break,
+                Found::Unknown => {}
+            }
+        }
         with(None);
         Ok(())
     }
@@ -68,6 +93,12 @@ impl Levels {
             if let Some(space) = memtable.layer.space(span.space) {
                 let cursor = space.cursor(span.lo, span.hi);
                 merge.push(Walk::Memory(cursor), Some(space.ranges()))?;
+            }
+        }
+        for run in self.runs.iter().rev() {
+            if let Some(space) = run.space(span.space) {
+                let cursor = space.cursor(span.lo, span.hi);
+                merge.push(Walk::Run(cursor), Some(space.ranges()))?;
             }
         }
         Ok(merge)

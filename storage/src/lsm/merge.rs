@@ -11,6 +11,7 @@ use crate::lsm::error::Error;
 use crate::lsm::layer;
 use crate::lsm::ranges::RangeSet;
 use crate::lsm::read::Order;
+use crate::lsm::run;
 
 /// A key and its value, `None` when deleted.
 pub(crate) type Item<'a> = (&'a [u8], Option<&'a [u8]>);
@@ -18,6 +19,7 @@ pub(crate) type Item<'a> = (&'a [u8], Option<&'a [u8]>);
 /// One layer of a merge.
 pub(crate) enum Walk<'a> {
     Memory(layer::Cursor<'a>),
+    Run(run::Cursor<'a>),
 }
 
 impl<'a> Walk<'a> {
@@ -25,21 +27,28 @@ impl<'a> Walk<'a> {
     fn step(&mut self, order: Order) -> Result<Option<Item<'a>>, Error> {
         match self {
             Walk::Memory(cursor) => Ok(cursor.step(order)),
+            Walk::Run(cursor) => cursor.step(order),
         }
     }
 
     fn skip_below(&mut self, key: &[u8]) -> Result<(), Error> {
         match self {
-            Walk::Memory(cursor) => cursor.skip_below(key),
+            Walk::Memory(cursor) => {
+                cursor.skip_below(key);
+                Ok(())
+            }
+            Walk::Run(cursor) => cursor.skip_below(key),
         }
-        Ok(())
     }
 
     fn skip_from(&mut self, key: &[u8]) -> Result<(), Error> {
         match self {
-            Walk::Memory(cursor) => cursor.skip_from(key),
+            Walk::Memory(cursor) => {
+                cursor.skip_from(key);
+                Ok(())
+            }
+            Walk::Run(cursor) => cursor.skip_from(key),
         }
-        Ok(())
     }
 }
 

@@ -30,11 +30,7 @@ impl RangeSet {
         self.by_lo.is_empty()
     }
 
-    pub fn len(&self) -> usize {
-        self.by_lo.len()
-    }
-
-    /// Adds an interval; returns the bytes of the bounds that were stored anew.
+    /// Adds an interval.
     pub fn add(&mut self, lo: &[u8], hi: Option<&[u8]>) {
         if hi.is_some_and(|hi| lo >= hi) {
             return;

@@ -5,20 +5,24 @@
 //! indexes are applied in ascending order, and those at or below `persisted` are ignored, so that
 //! a replay may begin anywhere before.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use futures_util::lock::Mutex;
 use rama_io::Env;
 use rama_wire::{Index, SpaceId};
 
 use crate::lsm::batch::{Batch, WriteBatch};
 use crate::lsm::error::Error;
 use crate::lsm::levels::{Levels, Span};
+use crate::lsm::manifest::Manifest;
 use crate::lsm::memtable::Memtable;
 use crate::lsm::read::{Order, Read};
+use crate::lsm::run::Run;
 use crate::lsm::snapshot::Snapshot;
+use crate::lsm::table::Table;
 
 /// A memtable smaller than this is melted back into an older one that no snapshot holds any more.
 const MELT_BYTES_MAX: usize = 1 << 20;
@@ -37,11 +41,13 @@ pub struct Identity {
 pub struct StoreOptions {
     /// A memtable of this size is frozen and due to be flushed to a table.
     pub memtable_bytes: usize,
+    /// A table of this size is complete, the next entry begins another one. At most 64 MiB.
+    pub table_bytes: usize,
 }
 
 impl Default for StoreOptions {
     fn default() -> StoreOptions {
-        StoreOptions { memtable_bytes: 32 << 20 }
+        StoreOptions { memtable_bytes: 32 << 20, table_bytes: 64 << 20 }
     }
 }
 
@@ -67,6 +73,12 @@ pub(crate) struct Inner<E: Env> {
     pub identity: Identity,
     pub options: StoreOptions,
     pub state: RefCell<State>,
+    /// What the next manifest will say, held during a switch.
+    pub manifest: Mutex<Manifest>,
+    pub flushing: Mutex<()>,
+    pub compacting: Mutex<()>,
+    next_table: Cell<u64>,
+    poisoned: Cell<bool>,
 }
 
 /// What changes.
@@ -89,13 +101,33 @@ impl<E: Env> Store<E> {
         options: StoreOptions,
     ) -> Result<Store<E>, Error> {
         env.make_dir(dir).await.map_err(Error::io("create the directory", dir))?;
+        let manifest = Manifest::open(env, dir, identity).await?;
+        let mut runs = Vec::with_capacity(manifest.runs.len());
+        for ids in &manifest.runs {
+            let mut tables = Vec::with_capacity(ids.len());
+            for id in ids {
+                tables.push(Rc::new(Table::open(env, dir, *id, identity).await?));
+            }
+            runs.push(Rc::new(Run::new(tables)));
+        }
         let state = State {
             active: Memtable::default(),
-            levels: Rc::default(),
-            persisted: Index::ZERO,
+            levels: Rc::new(Levels { frozen: Vec::new(), runs }),
+            persisted: Index(manifest.persisted),
         };
-        let (env, dir, state) = (env.clone(), dir.to_path_buf(), RefCell::new(state));
-        Ok(Store { inner: Rc::new(Inner { env, dir, identity, options, state }) })
+        let inner = Inner {
+            env: env.clone(),
+            dir: dir.to_path_buf(),
+            identity,
+            options,
+            state: RefCell::new(state),
+            next_table: Cell::new(manifest.next_table),
+            manifest: Mutex::new(manifest),
+            flushing: Mutex::new(()),
+            compacting: Mutex::new(()),
+            poisoned: Cell::new(false),
+        };
+        Ok(Store { inner: Rc::new(inner) })
     }
 
     /// Every write up to this index is in tables; a restart must replay what follows.
@@ -145,6 +177,59 @@ impl<E: Env> Store<E> {
         let state = self.inner.state.borrow();
         let frozen = state.levels.frozen.iter().map(|memtable| memtable.layer.bytes());
         state.active.layer.bytes() + frozen.sum::<usize>()
+    }
+}
+
+impl<E: Env> Inner<E> {
+    /// A fresh id. Ids of failed attempts are skipped, never used again.
+    pub fn next_table(&self) -> u64 {
+        self.next_table.replace(self.next_table.get() + 1)
+    }
+
+    pub fn check_poison(&self) -> Result<(), Error> {
+        if self.poisoned.get() {
+            return Err(Error::Poisoned { path: self.dir.clone() });
+        }
+        Ok(())
+    }
+
+    /// After a failed write nobody knows what the disk holds: no later success may build on it.
+    pub fn poison_on_io<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        if let Err(Error::Io { .. }) = &result {
+            self.poisoned.set(true);
+        }
+        result
+    }
+
+    /// Changes the layers: durably in the manifest first, then in memory.
+    pub async fn switch(
+        &self,
+        persisted: Option<Index>,
+        edit: impl FnOnce(&mut Levels),
+    ) -> Result<(), Error> {
+        let mut manifest = self.manifest.lock().await;
+        self.check_poison()?;
+        // Only this function changes runs, under the lock; memtables may be added meanwhile, so
+        // the edit is tried on a copy first and done on the real thing at the end.
+        let mut levels = Levels::clone(&self.state.borrow().levels);
+        let frozen_before = levels.frozen.len();
+        edit(&mut levels);
+        let frozen_gone = frozen_before - levels.frozen.len();
+        let ids = |run: &Rc<Run>| run.tables().iter().map(|table| table.id).collect();
+        let next = Manifest {
+            generation: manifest.generation + 1,
+            persisted: persisted.map_or(manifest.persisted, |index| index.0),
+            next_table: self.next_table.get(),
+            runs: levels.runs.iter().map(ids).collect(),
+        };
+        self.poison_on_io(next.switch(&self.env, &self.dir, self.identity).await)?;
+        *manifest = next;
+        let mut state = self.state.borrow_mut();
+        state.persisted = Index(manifest.persisted);
+        let current = Rc::make_mut(&mut state.levels);
+        current.frozen.drain(..frozen_gone);
+        current.runs = levels.runs;
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ use rama_wire::SpaceId;
 
 use crate::lsm::{Order, Read, WriteBatch};
 
+mod files;
 mod model;
 
 /// A seeded random stream (splitmix64).

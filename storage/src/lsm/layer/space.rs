@@ -200,11 +200,6 @@ impl Space {
         self.ordered.get_or_init(|| Ordered::build(&self.entries))
     }
 
-    /// Number of entries, counting those that say nothing.
-    pub fn entry_count(&self) -> usize {
-        self.entries.len()
-    }
-
     /// Sorts piece by piece, for a frozen layer: `step` of at most `step_len` entries each time it
     /// is called with the last answer, until the answer is `None`.
     pub fn sort_step(&self, unfinished: Option<Sorting>, step_len: usize) -> Option<Sorting> {

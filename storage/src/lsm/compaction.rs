@@ -1,0 +1,183 @@
+//! Merges runs, so that reads pass few of them and deleted data goes.
+//!
+//! Relies on `run::writer` and `manifest`. Runs are kept in the order of their age; only
+//! neighbors are merged, because layers have no sequence numbers: age is place. What must stay
+//! true: a merged run takes the place of its sources; deletes go only when the oldest run takes
+//! part; old files are removed only after the manifest without them is durable.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::rc::Rc;
+
+use rama_io::Env;
+use rama_wire::SpaceId;
+
+use crate::lsm::error::Error;
+use crate::lsm::levels::{Levels, Span};
+use crate::lsm::ranges::RangeSet;
+use crate::lsm::read::Order;
+use crate::lsm::run::{Run, Writer};
+use crate::lsm::store::{Inner, Store};
+use crate::lsm::table::table_path;
+
+/// So many neighbors of similar size are merged.
+const WIDTH: usize = 4;
+/// A hard limit for the number of runs a read passes.
+const RUN_COUNT_MAX: usize = 12;
+
+/// Which runs to merge next, given their sizes from old to new; `None` when all is well.
+///
+/// Two rules, both looking from the newest run on: when the younger runs together are as large as
+/// the oldest, merge everything (bounds wasted space at about a half); when four or more
+/// neighbors are each at most twice as large as the younger ones of the group together, merge it
+/// (bounds how often a byte is rewritten by the logarithm of the size).
+pub(crate) fn pick(sizes: &[u64]) -> Option<Range<usize>> {
+    let count = sizes.len();
+    if count < 2 {
+        return None;
+    }
+    let younger: u64 = sizes[1..].iter().sum();
+    if younger >= sizes[0] && count >= 3 {
+        return Some(0..count);
+    }
+    for end in (WIDTH..=count).rev() {
+        let mut begin = end - 1;
+        let mut total = sizes[begin];
+        while begin > 0 && sizes[begin - 1] <= 2 * total {
+            begin -= 1;
+            total += sizes[begin];
+        }
+        if end - begin >= WIDTH {
+            return Some(begin..end);
+        }
+    }
+    (count > RUN_COUNT_MAX).then(|| count - WIDTH..count)
+}
+
+impl<E: Env> Store<E> {
+    /// True when [`Store::compact`] has something to do.
+    pub fn needs_compaction(&self) -> bool {
+        pick(&sizes(&self.inner.state.borrow().levels)).is_some()
+    }
+
+    /// Does one merge if one is due; true when it did. Reads, `apply` and `flush` go on meanwhile.
+    ///
+    /// # Errors
+    /// `Io` when the disk failed, and `Poisoned` from then on; `Corrupt` when a source is damaged:
+    /// the sources then stay as they are.
+    pub async fn compact(&self) -> Result<bool, Error> {
+        let due = |levels: &Levels| pick(&sizes(levels));
+        self.inner.merge_runs(due).await
+    }
+
+    /// Merges all runs into one.
+    ///
+    /// # Errors
+    /// As [`Store::compact`].
+    pub async fn compact_all(&self) -> Result<bool, Error> {
+        let all = |levels: &Levels| (levels.runs.len() > 1).then_some(0..levels.runs.len());
+        self.inner.merge_runs(all).await
+    }
+
+    /// Verifies every page of every table, with turns for other work.
+    ///
+    /// # Errors
+    /// `Corrupt` names the first damaged page.
+    pub async fn scrub(&self) -> Result<(), Error> {
+        let runs = self.inner.state.borrow().levels.runs.clone();
+        for table in runs.iter().flat_map(|run| run.tables()) {
+            for page in 0.. {
+                if !table.verify_page(page)? {
+                    break;
+                }
+                self.inner.env.yield_now().await;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn sizes(levels: &Levels) -> Vec<u64> {
+    levels.runs.iter().map(|run| run.file_bytes()).collect()
+}
+
+impl<E: Env> Inner<E> {
+    async fn merge_runs(
+        &self,
+        due: impl Fn(&Levels) -> Option<Range<usize>>,
+    ) -> Result<bool, Error> {
+        let _one_at_a_time = self.compacting.lock().await;
+        self.check_poison()?;
+        let (sources, range) = {
+            let state = self.state.borrow();
+            let Some(range) = due(&state.levels) else { return Ok(false) };
+            (state.levels.runs[range.clone()].to_vec(), range)
+        };
+        let bottom = range.start == 0;
+        let merged = self.poison_on_io(self.write_runs(&sources, bottom).await)?;
+        // A flush meanwhile only added younger runs, so the places of the sources are the same.
+        let edit = move |levels: &mut Levels| {
+            levels.runs.splice(range, merged);
+        };
+        self.switch(None, edit).await?;
+        for table in sources.iter().flat_map(|run| run.tables()) {
+            let path = table_path(&self.dir, table.id);
+            let removed = self.env.remove(&path).await.map_err(Error::io("remove", &path));
+            self.poison_on_io(removed)?;
+        }
+        Ok(true)
+    }
+
+    async fn write_runs(
+        &self,
+        sources: &[Rc<Run>],
+        bottom: bool,
+    ) -> Result<Option<Rc<Run>>, Error> {
+        let levels = Levels { frozen: Vec::new(), runs: sources.to_vec() };
+        let spaces = || sources.iter().flat_map(|run| run.spaces());
+        let ids: BTreeSet<SpaceId> = spaces().map(|space| space.id).collect();
+        let mut writer = Writer::new(self, bottom);
+        for id in ids {
+            let mut ranges = RangeSet::default();
+            spaces().filter(|space| space.id == id).for_each(|s| ranges.extend(s.ranges()));
+            let merge = levels.merge(None, Span { space: id, lo: &[], hi: None }, Order::Ascending)?;
+            writer.add_space(id, &ranges, merge).await?;
+        }
+        writer.finish().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_or_well_graded_runs_are_left_alone() {
+        for sizes in [&[][..], &[5], &[5, 5], &[100, 10, 5], &[1000, 100, 10, 1]] {
+            assert_eq!(pick(sizes), None, "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn neighbors_of_similar_size_are_merged_youngest_first() {
+        assert_eq!(pick(&[1000, 10, 10, 10, 10]), Some(1..5));
+        assert_eq!(pick(&[1000, 90, 80, 70, 60, 1]), Some(1..5));
+        assert_eq!(pick(&[100, 60, 45]), Some(0..3));
+    }
+
+    #[test]
+    fn the_number_of_runs_stays_small_and_bytes_are_rewritten_seldom() {
+        let (mut runs, mut written, mut most) = (Vec::new(), 0, 0);
+        for _ in 0..1000 {
+            runs.push(32);
+            while let Some(range) = pick(&runs) {
+                let merged: u64 = runs[range.clone()].iter().sum();
+                written += merged;
+                runs.splice(range, [merged]);
+            }
+            most = most.max(runs.len());
+        }
+        assert!(most <= 10, "{most} runs");
+        assert!(written < 32 * 1000 * 10, "each byte rewritten {} times", written / 32_000);
+    }
+}
