@@ -9,6 +9,7 @@
 //! Reading order: `state` (what is known), `batch` and `writer` (from append to durable),
 //! `partition` (reading), `background` and `seal` (house-keeping), `recovery` (opening).
 
+mod append;
 mod background;
 pub(crate) mod batch;
 mod partition;
@@ -19,25 +20,23 @@ mod state;
 mod writer;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use futures_util::lock::Mutex;
 use rama_io::Env;
-use rama_wire::entry::{self as wire, AppendTo, PAYLOAD_BYTES_MAX};
 use rama_wire::{Index, LogId};
 use smallvec::SmallVec;
 
 use crate::entry::{Appended, Entry, Op, Prepared};
 use crate::error::{Error, Result};
 use crate::options::{GroupOptions, Identity};
-use crate::replog::segment::{LogKey, TxnKey};
-use batch::{Batch, Effect};
+use batch::Effect;
 use signal::Signal;
-use state::{Log, State};
+use state::State;
 
 pub use partition::{LogRecord, Partition};
 
@@ -72,6 +71,8 @@ pub(crate) struct Shared<E: Env> {
     pub background_signal: Signal,
     pub writer_done: Signal,
     pub background_done: Signal,
+    /// House-keeping happens one round at a time.
+    pub tidying: Mutex<()>,
 }
 
 /// What opening found.
@@ -139,19 +140,19 @@ impl<E: Env> Group<E> {
     pub fn append(&self, entry: Entry<'_>) -> Result<Appended> {
         let mut state = self.shared.state.borrow_mut();
         state.check_open()?;
-        let bytes = check(&state, &entry)?;
+        let bytes = append::check(&state, &entry)?;
         let state = &mut *state;
         let index = state.appended.next();
-        let batch = gathering(&mut state.gathering, bytes, self.shared.options.batch_bytes);
+        let batch = append::gathering(&mut state.gathering, bytes, self.shared.options.batch_bytes);
         let at = batch.begin();
         let mut effects = SmallVec::with_capacity(entry.ops.len());
         let mut first_offsets = SmallVec::new();
         for op in entry.ops {
-            let effect = encode(op, batch, &mut state.logs);
+            let effect = append::encode(op, batch, &mut state.logs);
             if let Effect::Append { first, .. } = effect {
                 first_offsets.push(first);
             }
-            announce(&effect, &mut state.announced);
+            append::announce(&effect, &mut state.announced);
             effects.push(effect);
         }
         batch.finish(at, index, effects);
@@ -273,192 +274,6 @@ impl<E: Env> Group<E> {
     }
 }
 
-/// Refuses what cannot be appended and says how long the payload will be.
-fn check<E: Env>(state: &State<E>, entry: &Entry<'_>) -> Result<usize> {
-    let mut bytes = 0;
-    for op in &entry.ops {
-        state.store(op.partition())?;
-        bytes += match op {
-            Op::Append { records, .. } => wire::append_bytes(records),
-            Op::Write { batch, .. } | Op::Prepare { batch, .. } => {
-                wire::OP_BYTES + wire::padded(batch.as_bytes().len())
-            }
-            Op::Commit { .. } | Op::Abort { .. } | Op::Trim { .. } => wire::OP_BYTES,
-        };
-        let Op::Commit {
-            partition,
-            slot,
-            txn,
-        } = *op
-        else {
-            continue;
-        };
-        if !state.announced.contains_key(&(partition, slot, txn)) {
-            return Err(Error::UnknownTransaction {
-                partition,
-                slot,
-                txn,
-            });
-        }
-    }
-    if bytes > PAYLOAD_BYTES_MAX {
-        let max = PAYLOAD_BYTES_MAX;
-        return Err(Error::TooLarge { bytes, max });
-    }
-    Ok(bytes)
-}
-
-/// The batch that takes the next entry of `bytes`.
-fn gathering(batches: &mut VecDeque<Batch>, bytes: usize, batch_bytes: usize) -> &mut Batch {
-    let fits = |batch: &Batch| batch.bytes.is_empty() || batch.bytes.len() + bytes <= batch_bytes;
-    if !batches.back().is_some_and(fits) {
-        let capacity = (bytes + wire::HEADER_BYTES).next_multiple_of(512);
-        batches.push_back(Batch::with_capacity(capacity, 1));
-    }
-    batches.back_mut().expect("a batch was just added")
-}
-
-/// Adds the bytes of an operation to the batch and says what applying it will do.
-fn encode(op: Op<'_>, batch: &mut Batch, logs: &mut BTreeMap<LogKey, Log>) -> Effect {
-    let position = batch.bytes.len() as u32;
-    let out = &mut batch.bytes;
-    match op {
-        Op::Append {
-            partition,
-            log,
-            time_ms,
-            records,
-        } => {
-            let entry = logs.entry((partition, log)).or_default();
-            let first = entry.appended_end;
-            let time_ms = time_ms.max(entry.last_time_ms);
-            entry.last_time_ms = time_ms;
-            entry.appended_end += records.len() as u64;
-            let to = AppendTo {
-                partition,
-                log,
-                time_ms,
-                first_offset: first,
-            };
-            wire::encode_append(out, to, records);
-            let count = records.len() as u32;
-            Effect::Append {
-                partition,
-                log,
-                time_ms,
-                first,
-                count,
-                position,
-            }
-        }
-        Op::Write { partition, batch } => {
-            let bytes = batch.as_bytes();
-            wire::encode_op(
-                out,
-                &wire::Op::Write {
-                    partition,
-                    batch: bytes,
-                },
-            );
-            Effect::Write { partition, batch }
-        }
-        other => encode_step(other, out),
-    }
-}
-
-/// The same for operations on transactions and bounds.
-fn encode_step(op: Op<'_>, out: &mut Vec<u8>) -> Effect {
-    match op {
-        Op::Prepare {
-            partition,
-            slot,
-            txn,
-            attempt,
-            batch,
-        } => {
-            let bytes = batch.as_bytes();
-            let prepare = wire::Op::Prepare {
-                partition,
-                slot,
-                txn,
-                attempt,
-                batch: bytes,
-            };
-            wire::encode_op(out, &prepare);
-            let key = (partition, slot, txn);
-            Effect::Prepare {
-                key,
-                attempt,
-                batch,
-            }
-        }
-        Op::Commit {
-            partition,
-            slot,
-            txn,
-        } => {
-            let commit = wire::Op::Commit {
-                partition,
-                slot,
-                txn,
-            };
-            wire::encode_op(out, &commit);
-            let key = (partition, slot, txn);
-            Effect::Commit { key }
-        }
-        Op::Abort {
-            partition,
-            slot,
-            txn,
-            attempt,
-        } => {
-            let abort = wire::Op::Abort {
-                partition,
-                slot,
-                txn,
-                attempt,
-            };
-            wire::encode_op(out, &abort);
-            let key = (partition, slot, txn);
-            Effect::Abort { key, attempt }
-        }
-        Op::Trim {
-            partition,
-            log,
-            before,
-        } => {
-            let trim = wire::Op::Trim {
-                partition,
-                log,
-                before,
-            };
-            wire::encode_op(out, &trim);
-            Effect::Trim {
-                partition,
-                log,
-                before,
-            }
-        }
-        Op::Append { .. } | Op::Write { .. } => unreachable!("encoded by the caller"),
-    }
-}
-
-/// Keeps the appended view of transactions.
-fn announce(effect: &Effect, announced: &mut BTreeMap<TxnKey, u32>) {
-    match effect {
-        Effect::Prepare { key, attempt, .. } => {
-            announced.insert(*key, *attempt);
-        }
-        Effect::Commit { key } => {
-            announced.remove(key);
-        }
-        Effect::Abort { key, attempt } if announced.get(key) == Some(attempt) => {
-            announced.remove(key);
-        }
-        _ => {}
-    }
-}
-
 impl<E: Env> Shared<E> {
     /// Stops the group for ever, the first time; wakes everybody; answers the sticky error.
     pub fn poison(&self, cause: &Error) -> Error {
@@ -510,3 +325,6 @@ impl<E: Env> Future for WaitDurable<E> {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests;

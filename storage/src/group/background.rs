@@ -12,7 +12,7 @@ use rama_io::Env;
 
 use super::{Shared, seal};
 use crate::error::{Error, Result};
-use crate::lsm::Store;
+use crate::lsm::{self, Store};
 
 /// Applied bytes after which the loop looks whether there is work.
 pub(super) const LOOK_BYTES: u64 = 1 << 20;
@@ -54,6 +54,7 @@ pub(super) async fn run<E: Env>(shared: Rc<Shared<E>>) {
 
 /// One round of everything there is to do.
 pub(super) async fn tidy<E: Env>(shared: &Rc<Shared<E>>, flush: Flush) -> Result<()> {
+    let _turn = shared.tidying.lock().await;
     loop {
         let sealable = shared.state.borrow().sealable();
         let Some(id) = sealable else { break };
@@ -61,7 +62,7 @@ pub(super) async fn tidy<E: Env>(shared: &Rc<Shared<E>>, flush: Flush) -> Result
     }
     flush_stores(shared, flush).await?;
     remove_segments(shared).await?;
-    Ok(())
+    compact_stores(shared).await
 }
 
 fn stores<E: Env>(shared: &Shared<E>) -> Vec<Store<E>> {
@@ -71,11 +72,32 @@ fn stores<E: Env>(shared: &Shared<E>) -> Vec<Store<E>> {
 async fn flush_stores<E: Env>(shared: &Rc<Shared<E>>, flush: Flush) -> Result<()> {
     let late = flush == Flush::All || holds_back_too_much(shared);
     for store in stores(shared) {
-        if late {
+        if late || store.needs_flush() {
+            let flushed = store.flush().await;
+            flushed.map_err(|error| on_store_failure(shared, error))?;
             shared.env.yield_now().await;
         }
     }
     Ok(())
+}
+
+/// Merges while a merge is due; new flushes may come first.
+async fn compact_stores<E: Env>(shared: &Rc<Shared<E>>) -> Result<()> {
+    for store in stores(shared) {
+        let compacted = store.compact().await;
+        if compacted.map_err(|error| on_store_failure(shared, error))? {
+            shared.background_signal.notify();
+        }
+    }
+    Ok(())
+}
+
+/// A store that cannot write tables any more would hold the replog back for ever.
+fn on_store_failure<E: Env>(shared: &Shared<E>, error: lsm::Error) -> Error {
+    match error {
+        lsm::Error::Io { .. } | lsm::Error::Poisoned { .. } => shared.poison(&error.into()),
+        other => other.into(),
+    }
 }
 
 /// Whether opening would have to read too many bytes again.

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use futures_util::lock::Mutex;
 use rama_io::{Category, Env};
 use rama_wire::Index;
 use rama_wire::entry::BadEntry;
@@ -52,7 +53,7 @@ pub(super) async fn open<E: Env>(
     let loaded = load::load(env, &log_dir, identity, options.mutant).await?;
     let cut_bytes = loaded.cut_bytes;
     let spare = loaded.empty.clone();
-    let doubtful = loaded.doubtful();
+    load::rewrite_doubtful(env, &log_dir, &loaded).await?;
     let state = new_state(log_dir, stores, options.mutant);
     let shared = Rc::new(Shared {
         env: env.clone(),
@@ -64,11 +65,9 @@ pub(super) async fn open<E: Env>(
         background_signal: Signal::default(),
         writer_done: Signal::default(),
         background_done: Signal::default(),
+        tidying: Mutex::new(()),
     });
     let replayed = rebuild(&shared, loaded).await?;
-    for (id, from) in doubtful {
-        seal::rewrite(&shared, id, from).await?;
-    }
     finish(&shared, spare).await?;
     let state = shared.state.borrow();
     let recovered = Recovered {

@@ -64,33 +64,16 @@ async fn write_footer<E: Env>(
         file.set_len(end).await?;
         file.flush().await?;
     }
-    let mut buffer = file.buffer(bytes.len());
-    buffer.copy_from_slice(&bytes);
-    file.write_durable(end, buffer).await?;
+    // The block with the trailer comes last, when all it vouches for is durable.
+    let (body, trailer) = bytes.split_at(bytes.len() - <E::File as File>::ALIGN);
+    for (at, part) in [(end, body), (end + body.len() as u64, trailer)] {
+        if !part.is_empty() {
+            let mut buffer = file.buffer(part.len());
+            buffer.copy_from_slice(part);
+            file.write_durable(at, buffer).await?;
+        }
+    }
     file.flush().await
-}
-
-/// Writes again what the file holds from `from` to the end of its entries or footer.
-pub(super) async fn rewrite<E: Env>(shared: &Shared<E>, id: u64, from: u32) -> Result<()> {
-    let (path, end) = {
-        let state = shared.state.borrow();
-        let segment = &state.segments[&id];
-        let end = match segment.sealed {
-            true => segment.file_bytes,
-            false => u64::from(segment.chain.entries_end),
-        };
-        (state.path_of(id), end)
-    };
-    let written = copy_in_place(&shared.env, &path, u64::from(from), end).await;
-    written.map_err(|error| Error::io("rewrite the end of", &path, error))
-}
-
-async fn copy_in_place<E: Env>(env: &E, path: &Path, from: u64, end: u64) -> std::io::Result<()> {
-    let file = env.open(path, Open::Existing).await?;
-    let bytes = file.read(from, (end - from) as usize).await?;
-    let mut buffer = file.buffer(bytes.len());
-    buffer.copy_from_slice(&bytes);
-    file.write_durable(from, buffer).await
 }
 
 async fn map<E: Env>(shared: &Shared<E>, path: &Path) -> Result<Mapping> {

@@ -37,28 +37,17 @@ pub(super) struct Loaded {
     pub cut_bytes: u64,
 }
 
-impl Loaded {
-    /// What can be read and may yet not be durable, by segment and position: the last footer and
-    /// the last write of each segment without one. Their flush may have failed, or may not have
-    /// been waited for, when the last process died.
-    pub fn doubtful(&self) -> Vec<(u64, u32)> {
-        let footer = self.sealed.last();
-        let footer = footer.map(|(segment, _)| (segment.id, segment.chain.entries_end));
-        let writes = self.scanned.iter();
-        let writes = writes.map(|scanned| (scanned.segment.id, scanned.last_write));
-        footer.into_iter().chain(writes).collect()
-    }
-}
-
 /// A segment without a footer.
 pub(super) struct Scanned {
     pub segment: Segment,
     pub entries: Vec<Pending>,
+    /// The chain at the last entry; the segment's own grows as entries are noted.
+    chain: Chain,
     stop: Stop,
     later_write: Option<u32>,
     begun: Option<Header>,
     /// Where the last write began.
-    pub last_write: u32,
+    last_write: u32,
     cut_bytes: u64,
 }
 
@@ -103,12 +92,40 @@ pub(super) async fn load<E: Env>(
             continue;
         }
         check_cut(&loaded, log_dir)?;
-        chain = Some(scanned.segment.chain);
+        chain = Some(scanned.chain);
         loaded.scanned.push(scanned);
     }
     check_end(&loaded, log_dir, mutant)?;
     loaded.cut_bytes = loaded.scanned.last().map_or(0, |scanned| scanned.cut_bytes);
     Ok(loaded)
+}
+
+/// Writes again what can be read and may yet not be durable: the last footer, and the last write
+/// of each segment without one. Their flush may have failed, or nobody waited for it, when the
+/// last process died; and nothing is mapped yet.
+pub(super) async fn rewrite_doubtful<E: Env>(
+    env: &E,
+    log_dir: &Path,
+    loaded: &Loaded,
+) -> Result<()> {
+    let footer = loaded.sealed.last().map(|(segment, _)| {
+        let from = segment.chain.entries_end;
+        (segment.id, from, segment.file_bytes)
+    });
+    let writes = loaded.scanned.iter().map(|scanned| {
+        let end = u64::from(scanned.segment.chain.entries_end);
+        (scanned.segment.id, scanned.last_write, end)
+    });
+    for (id, from, end) in footer.into_iter().chain(writes) {
+        let file = Reader::open(env, &path_of(log_dir, id)).await?;
+        let from = u64::from(from);
+        let bytes = file.read(from, (end - from) as usize).await?;
+        let mut buffer = file.file.buffer(bytes.len());
+        buffer.copy_from_slice(&bytes);
+        let written = file.file.write_durable(from, buffer).await;
+        written.map_err(|error| Error::io("rewrite the end of", &file.path, error))?;
+    }
+    Ok(())
 }
 
 /// Segments with entries must not follow one that was found empty.
@@ -309,6 +326,7 @@ async fn scan<E: Env>(
     Ok(Scanned {
         segment,
         entries,
+        chain,
         stop,
         later_write,
         begun,
