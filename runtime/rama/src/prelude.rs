@@ -1,0 +1,11 @@
+//! What a module's source needs, in one `use rama::prelude::*`.
+//!
+//! Names of things an author declares and says, nothing of an engine. `#[rama::record]` is written
+//! with its path.
+
+pub use std::process::ExitCode;
+
+pub use rama_runtime::{
+    Depot, Key, List, Map, Module, PState, Partition, Record, Schema, Set, Setup, SourceOptions,
+    Start, Task,
+};
