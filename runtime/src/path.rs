@@ -24,7 +24,7 @@ pub use range::MapRange;
 pub use set::{SetPath, SetRange};
 pub use value::ValuePath;
 
-pub(crate) use walk::{Child, Span, walk};
+pub(crate) use walk::{Child, Span, bounds, walk};
 
 /// A path that can be read and written as one value.
 #[diagnostic::on_unimplemented(

@@ -4,12 +4,13 @@
 //! Relies on the key space described in `schema`. What must stay true: `marks` lists, outermost
 //! first, exactly the headers along the key; `last` is where the last component of the key begins.
 
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 
 use rama_wire::key::successor;
 use rama_wire::{AsKey, Key, KeySink, SpaceId};
 use smallvec::SmallVec;
 
+use super::bounds;
 use crate::access::{Access, Order};
 use crate::failure::{EventFailure, raise};
 use crate::task::Task;
@@ -386,17 +387,11 @@ impl Cursor {
         }
     }
 
-    /// Where the elements of the structure here begin: after its header.
-    pub(crate) fn elements_from(&self) -> Vec<u8> {
-        let mut lo = self.key().to_vec();
-        lo.push(0);
-        lo
-    }
-
     /// Removes all elements; the structure stays, with size 0.
     pub(crate) fn clear(&self, access: &dyn Access, space: SpaceId) {
-        let hi = successor(self.key());
-        access.delete_range(space, &self.elements_from(), hi.as_deref());
+        if let Some((lo, hi)) = bounds(self.key(), Bound::Unbounded, Bound::Unbounded) {
+            access.delete_range(space, &lo, hi.as_deref());
+        }
         if self.counts() && self.exists(access, space, true) {
             self.set_len(access, space, 0);
         }

@@ -4,12 +4,11 @@
 //! return, so author code that loops over it may change the structure (spec P-20).
 
 use std::marker::PhantomData;
-use std::ops::{Bound, ControlFlow, RangeBounds};
+use std::ops::{ControlFlow, RangeBounds};
 
-use rama_wire::key::successor;
 use rama_wire::{Key, Record};
 
-use super::{Child, Cursor, Span, unaligned, walk};
+use super::{Child, Cursor, Span, bounds, unaligned, walk};
 use crate::access::Order;
 use crate::plan::{Each, Plan, Scan, SelectError, Selectable, Selection, Take, count, rows};
 use crate::schema::{Marker, Schema, Tracked, Tracking};
@@ -48,28 +47,16 @@ impl<K, S, T> Clone for MapRange<K, S, T> {
     }
 }
 
-fn bound<K: Key>(cursor: &Cursor, key: &K) -> Vec<u8> {
-    cursor.step::<K>(key).key().to_vec()
-}
-
 impl<K: Key, S: Schema, T: Tracking> MapRange<K, S, T> {
     pub(crate) fn new(cursor: Cursor, keys: impl RangeBounds<K>) -> MapRange<K, S, T> {
-        // Nothing follows a key whose encoding is all 0xFF; the empty range stands for that.
-        let after = |key: &K| successor(&bound(&cursor, key));
-        let lo = match keys.start_bound() {
-            Bound::Unbounded => Some(cursor.elements_from()),
-            Bound::Included(key) => Some(bound(&cursor, key)),
-            Bound::Excluded(key) => after(key),
-        };
-        let hi = match keys.end_bound() {
-            Bound::Unbounded => successor(cursor.key()),
-            Bound::Excluded(key) => Some(bound(&cursor, key)),
-            Bound::Included(key) => after(key),
-        };
-        let limit = if lo.is_some() { u64::MAX } else { 0 };
+        let encode = |key: &K| key.key_bytes();
+        let (lo, hi) = (keys.start_bound().map(encode), keys.end_bound().map(encode));
+        let bounds = bounds(cursor.key(), lo, hi);
+        let limit = if bounds.is_some() { u64::MAX } else { 0 };
+        let (lo, hi) = bounds.unwrap_or_default();
         MapRange {
             cursor,
-            lo: lo.unwrap_or_default(),
+            lo,
             hi,
             end: End::First,
             limit,

@@ -3,7 +3,7 @@
 //! An element is one entry when it is a value; otherwise it is all keys that start with its prefix,
 //! and the walk goes from prefix to prefix, seeking over what lies below.
 
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 
 use rama_wire::SpaceId;
 use rama_wire::key::successor;
@@ -30,6 +30,27 @@ pub(crate) enum Child<'a> {
     Value,
     /// Structures. The function gives the length of the encoded key at the front of its argument.
     Structure(&'a dyn Fn(&[u8]) -> Option<usize>),
+}
+
+/// The range of keys of a structure's elements between two encoded keys, or `None` when it is surely
+/// empty. Without a lower bound it begins after the structure's header.
+pub(crate) fn bounds(
+    prefix: &[u8],
+    lo: Bound<Vec<u8>>,
+    hi: Bound<Vec<u8>>,
+) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
+    let lo = match lo {
+        Bound::Unbounded => [prefix, &[0]].concat(),
+        Bound::Included(key) => [prefix, &key].concat(),
+        // Nothing follows a key that is all 0xFF.
+        Bound::Excluded(key) => successor(&[prefix, &key].concat())?,
+    };
+    let hi = match hi {
+        Bound::Unbounded => successor(prefix),
+        Bound::Excluded(key) => Some([prefix, &key].concat()),
+        Bound::Included(key) => successor(&[prefix, &key].concat()),
+    };
+    Some((lo, hi))
 }
 
 /// Calls `visit` with the encoded key and, for values, the bytes of each element in the span. The
