@@ -7,7 +7,7 @@
 /// One deliberate defect: the rule it breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
-    /// A participant runs hops of any attempt in the current overlay.
+    /// A participant runs hops of any attempt in the current overlay, or in the next one.
     NoAttemptCheck,
     /// A participant keeps the overlay of the former attempt.
     OverlayKept,

@@ -35,9 +35,15 @@ impl Random {
     }
 }
 
-/// Runs `run` for the seeds and panics with the first that fails.
+/// Runs `run` for the seeds and panics with the first that fails. `RAMA_SEEDS=a..b` in the
+/// environment replaces them: for a long night, or for one seed again.
 pub(crate) fn explore(seeds: std::ops::Range<u64>, run: fn(u64) -> Result<(), String>) {
-    for seed in seeds {
+    let asked = std::env::var("RAMA_SEEDS").ok();
+    let asked = asked.as_deref().map(|text| {
+        let (from, to) = text.split_once("..").expect("RAMA_SEEDS is a..b");
+        from.parse().expect("a is a number")..to.parse().expect("b is a number")
+    });
+    for seed in asked.unwrap_or(seeds) {
         let result = catch_unwind(AssertUnwindSafe(|| run(seed)));
         match result {
             Ok(Ok(())) => {}

@@ -123,7 +123,7 @@ impl Participant {
                 }
                 Admission::Run
             }
-            _ if at > self.seen => Admission::Hold,
+            _ if at > self.seen || any_attempt => Admission::Hold,
             _ => Admission::Drop,
         }
     }
