@@ -5,12 +5,48 @@
 //! task may ask of the engine), `failure` (how an event ends early), `plan` (what clients ask),
 //! `module` and `setup` (what `define` says), `dataflow` and `partition` (the steps of a topology),
 //! `stage` (the same, erased for an engine), `definition` (everything an engine needs to run a module).
+//!
+//! Reading order for the engine: `in_process_cluster` and `simulation` (where it runs), `launcher`
+//! (starting modules), `catalog` and `layout` (names to ids), `cluster` and `client` (how programs
+//! reach it), `message`, `task_thread` (queues and loops), `depot`, `commit`, `context` (what events
+//! stand on), `stream_driver`, `microbatch_driver`, `dead_letters`, `metrics`, `status`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 // Generated code says `::rama`; inside this crate that is this crate.
 #[cfg(test)]
 extern crate self as rama;
+
+mod block_on;
+mod catalog;
+mod category_queue;
+mod client;
+mod cluster;
+mod commit;
+mod context;
+mod dead_letters;
+mod depot;
+mod error;
+mod host;
+mod in_process_cluster;
+mod launcher;
+mod layout;
+mod limits;
+mod message;
+pub mod metrics;
+mod microbatch_driver;
+#[cfg(feature = "mutants")]
+pub mod mutants;
+mod origin;
+mod reader;
+pub mod simulation;
+mod start;
+pub mod status;
+mod stream_driver;
+mod system_keys;
+mod task_thread;
+#[cfg(test)]
+mod testing;
 
 pub mod access;
 pub mod dataflow;
@@ -36,10 +72,18 @@ pub mod test_pstate;
 pub mod topology_def;
 
 pub use access::{Access, Order, ReadAccess};
+pub use block_on::block_on;
+pub use client::{DepotClient, PStateClient, Watch};
+pub use cluster::{Cluster, ModuleClient};
+pub use dead_letters::DeadLetter;
 pub use definition::{Definition, DefinitionError};
 pub use depot_def::{Depot, DepotHandle, Partition};
+pub use error::{Error, ErrorKind, Result};
 pub use failure::EventFailure;
 pub use json_path::{JsonSelect, PathError};
+pub use in_process_cluster::{Builder, InProcessCluster};
+pub use layout::ModuleOptions;
+pub use message::{AckLevel, Appended};
 pub use module::Module;
 pub use path::{ListPath, ListRange, MapPath, MapRange, SetPath, SetRange, ValuePath};
 pub use plan::{Limits, Plan, SelectError, Selectable, Selection};
@@ -51,6 +95,8 @@ pub use rama_wire::{AsKey, Key, KeyError, Record, RecordError};
 pub use schema::{List, Map, Root, Schema, Set, Tracked, Untracked};
 pub use schema_desc::{KeyCodec, SchemaDesc, ValueCodec};
 pub use setup::{DepotDecl, Setup, Topology};
+pub use simulation::{Faults, Simulated, SimulatedCluster, Simulation};
+pub use status::Status;
 pub use task::Task;
 pub use test_pstate::TestPState;
 pub use topology_def::{Microbatch, SourceOptions, Start, Stream};

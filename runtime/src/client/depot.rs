@@ -1,0 +1,236 @@
+//! Appending to and reading a depot, typed.
+//!
+//! Relies on the depot's placement, which runs here, at the client. What must stay true: appends of
+//! one client to one partition arrive in the order of the calls (O-9), because a message is sent
+//! before the call first waits.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use futures_channel::oneshot;
+use rama_wire::Record;
+
+use crate::cluster::{Cluster, Running};
+use crate::depot_def::{Depot, PlacementKind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits;
+use crate::message::{AckLevel, AppendRequest, Appended, ClientRequest, Records};
+
+/// Appends to one depot and reads it. Survives restarts of the module.
+pub struct DepotClient<T> {
+    pub(crate) cluster: Cluster,
+    pub(crate) module: Option<String>,
+    pub(crate) name: String,
+    pub(crate) record: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for DepotClient<T> {
+    fn clone(&self) -> DepotClient<T> {
+        let (cluster, module, name) =
+            (self.cluster.clone(), self.module.clone(), self.name.clone());
+        DepotClient { cluster, module, name, record: PhantomData }
+    }
+}
+
+impl<T: Record> DepotClient<T> {
+    pub(crate) fn new(cluster: Cluster, module: Option<String>, depot: Depot<T>) -> DepotClient<T> {
+        DepotClient { cluster, module, name: depot.name().to_owned(), record: PhantomData }
+    }
+
+    /// Appends a record and waits until every stream topology of the module has processed it
+    /// ([`AckLevel::Ack`]).
+    ///
+    /// # Errors
+    /// `Failed`: it is appended, and a topology failed on it. `Unknown`: it may be appended. Every
+    /// other kind: it is not.
+    pub fn append(&self, record: &T) -> impl Future<Output = Result<Appended>> + Send + use<T> {
+        self.append_with(record, AckLevel::Ack)
+    }
+
+    /// Appends a record and waits as `ack` says (D-15).
+    ///
+    /// # Errors
+    /// As [`DepotClient::append`].
+    pub fn append_with(
+        &self,
+        record: &T,
+        ack: AckLevel,
+    ) -> impl Future<Output = Result<Appended>> + Send + use<T> {
+        let sent = self.send_one(record, ack);
+        async move { sent?.await }
+    }
+
+    fn send_one(&self, record: &T, ack: AckLevel) -> Result<Answer> {
+        let (running, depot) = self.cluster.depot_of(self.module.as_deref(), &self.name)?;
+        let task = place(&self.cluster, &running, depot, |placement, tasks, random| {
+            placement.place(record, tasks, random)
+        })?;
+        let mut records = Records::default();
+        records.push_with(|bytes| record.encode(bytes));
+        send(&running, depot, task, records, ack)
+    }
+
+    /// Appends many records, in order per partition, and waits for all as `ack` says. Answers one
+    /// [`Appended`] for each partition that got some.
+    ///
+    /// # Errors
+    /// As [`DepotClient::append`]; some partitions may have taken their records.
+    pub fn append_many(
+        &self,
+        records: &[T],
+        ack: AckLevel,
+    ) -> impl Future<Output = Result<Vec<Appended>>> + Send + use<T> {
+        let sent = self.send_many(records, ack);
+        async move {
+            let mut appended = Vec::new();
+            for answer in sent? {
+                appended.push(answer.await?);
+            }
+            Ok(appended)
+        }
+    }
+
+    fn send_many(&self, records: &[T], ack: AckLevel) -> Result<Vec<Answer>> {
+        let (running, depot) = self.cluster.depot_of(self.module.as_deref(), &self.name)?;
+        let mut by_task: BTreeMap<u32, Records> = BTreeMap::new();
+        for record in records {
+            let task = place(&self.cluster, &running, depot, |placement, tasks, random| {
+                placement.place(record, tasks, random)
+            })?;
+            by_task.entry(task).or_default().push_with(|bytes| record.encode(bytes));
+        }
+        let send = |(task, records)| send(&running, depot, task, records, ack);
+        by_task.into_iter().map(send).collect()
+    }
+
+    /// First available and next offset of a partition (D-24).
+    ///
+    /// # Errors
+    /// `Invalid` when there is no such partition; `Unavailable` while the module is down.
+    pub async fn partition_info(&self, partition: u32) -> Result<Range<u64>> {
+        let (running, depot) = self.cluster.depot_of(self.module.as_deref(), &self.name)?;
+        partition_info(&running, depot, partition).await
+    }
+
+    /// How many partitions it has (D-23).
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such depot.
+    pub fn partitions(&self) -> Result<u32> {
+        let (running, depot) = self.cluster.depot_of(self.module.as_deref(), &self.name)?;
+        Ok(running.layout.depots[usize::from(depot)].partitions)
+    }
+
+    /// The records of `offsets` in a partition (D-25).
+    ///
+    /// # Errors
+    /// `Invalid` when one of them is not there.
+    pub async fn read(&self, partition: u32, offsets: Range<u64>) -> Result<Vec<T>> {
+        let (running, depot) = self.cluster.depot_of(self.module.as_deref(), &self.name)?;
+        let records = read(&running, depot, partition, offsets).await?;
+        let decode = |bytes: &Vec<u8>| {
+            T::decode(bytes).map_err(|error| {
+                let text = format!("could not read a record of {}", self.name);
+                Error::new(ErrorKind::Corrupt, text).caused_by(error)
+            })
+        };
+        records.iter().map(decode).collect()
+    }
+}
+
+/// The partition for a record, by the depot's own rule.
+pub(crate) fn place(
+    cluster: &Cluster,
+    running: &Running,
+    depot: u16,
+    rule: impl FnOnce(
+        &crate::depot_def::Placement,
+        u32,
+        u64,
+    ) -> Result<u32, crate::depot_def::PlacementError>,
+) -> Result<u32> {
+    let layout = &running.layout.depots[usize::from(depot)];
+    let definition = &running.layout.definition.depots[usize::from(depot)];
+    let refused = |why: &str| {
+        let module = &running.layout.module;
+        Error::rejected(format!("could not append to {} of {module}: {why}", layout.name))
+    };
+    if layout.tick.is_some() {
+        return Err(refused("it is a tick depot, which has no records"));
+    }
+    if definition.placement.kind() == PlacementKind::Disallow {
+        return Err(refused("clients may not append to it, only topologies of its module do"));
+    }
+    let placed = rule(&definition.placement, layout.partitions, cluster.random());
+    placed.map_err(|error| refused(&error.to_string()))
+}
+
+/// An append on its way.
+pub(crate) type Answer = futures_util::future::BoxFuture<'static, Result<Appended>>;
+
+/// Sends records to a partition. The message is on its way when this returns.
+pub(crate) fn send(
+    running: &Running,
+    depot: u16,
+    task: u32,
+    records: Records,
+    ack: AckLevel,
+) -> Result<Answer> {
+    let name = running.layout.depots[usize::from(depot)].name.clone();
+    if records.bytes_len() > limits::RECORD_BYTES_MAX {
+        return Err(Error::invalid(format!(
+            "could not append {} bytes to {name}: one call may append at most {} bytes to a \
+             partition; split it",
+            records.bytes_len(),
+            limits::RECORD_BYTES_MAX
+        )));
+    }
+    let (reply, answer) = oneshot::channel();
+    let request = AppendRequest { task, depot, records, ack, reply };
+    running.post(task, ClientRequest::Append(request))?;
+    if ack == AckLevel::None {
+        let appended = Appended { partition: task, ..Appended::default() };
+        return Ok(Box::pin(std::future::ready(Ok(appended))));
+    }
+    let module = running.layout.module.clone();
+    Ok(Box::pin(async move {
+        answer.await.unwrap_or_else(|_| {
+            Err(Error::unknown(format!(
+                "{module} went away before it answered an append to {name}: the record may be \
+                 appended"
+            )))
+        })
+    }))
+}
+
+pub(crate) async fn partition_info(
+    running: &Running,
+    depot: u16,
+    partition: u32,
+) -> Result<Range<u64>> {
+    check_partition(running, depot, partition)?;
+    let task = partition;
+    running.ask(task, |reply| ClientRequest::DepotInfo { task, depot, reply }).await
+}
+
+pub(crate) async fn read(
+    running: &Running,
+    depot: u16,
+    partition: u32,
+    offsets: Range<u64>,
+) -> Result<Vec<Vec<u8>>> {
+    check_partition(running, depot, partition)?;
+    let (task, from, to) = (partition, offsets.start, offsets.end);
+    running.ask(task, |reply| ClientRequest::ReadDepot { task, depot, from, to, reply }).await
+}
+
+fn check_partition(running: &Running, depot: u16, partition: u32) -> Result<()> {
+    let layout = &running.layout.depots[usize::from(depot)];
+    if partition < layout.partitions && layout.tick.is_none() {
+        return Ok(());
+    }
+    let (name, count) = (&layout.name, layout.partitions);
+    Err(Error::invalid(format!("{name} has no partition {partition}, it has {count} with records")))
+}

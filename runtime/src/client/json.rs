@@ -1,0 +1,89 @@
+//! Calls by names and JSON: what HTTP and the command line use.
+//!
+//! Relies on the definition's erased codecs. What must stay true: a JSON append lands on the same
+//! partition, with the same bytes, as the typed append of the same record.
+
+use std::future::Future;
+use std::ops::Range;
+
+use serde_json::Value;
+
+use super::depot;
+use crate::cluster::Cluster;
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::{AckLevel, Appended, Records};
+
+impl Cluster {
+    /// Appends a record given as JSON.
+    ///
+    /// # Errors
+    /// `Invalid` when it is not a record of the depot; otherwise as
+    /// [`crate::DepotClient::append`].
+    pub fn append_json(
+        &self,
+        module: &str,
+        depot: &str,
+        record: &Value,
+        ack: AckLevel,
+    ) -> impl Future<Output = Result<Appended>> + Send + use<> {
+        let sent = self.send_json(module, depot, record, ack);
+        async move { sent?.await }
+    }
+
+    fn send_json(
+        &self,
+        module: &str,
+        name: &str,
+        record: &Value,
+        ack: AckLevel,
+    ) -> Result<depot::Answer> {
+        let (running, index) = self.depot_of(Some(module), name)?;
+        let definition = &running.layout.definition.depots[usize::from(index)];
+        let bytes = (definition.record.from_json)(record).map_err(|error| {
+            Error::invalid(format!("could not append to {name} of {module}")).caused_by(error)
+        })?;
+        let task = depot::place(self, &running, index, |placement, tasks, random| {
+            placement.place_encoded(&bytes, tasks, random)
+        })?;
+        let mut records = Records::default();
+        records.push_with(|buffer| *buffer = bytes);
+        depot::send(&running, index, task, records, ack)
+    }
+
+    /// First available and next offset of a depot partition (D-24).
+    ///
+    /// # Errors
+    /// As [`crate::DepotClient::partition_info`].
+    pub async fn depot_partition(
+        &self,
+        module: &str,
+        depot: &str,
+        partition: u32,
+    ) -> Result<Range<u64>> {
+        let (running, index) = self.depot_of(Some(module), depot)?;
+        depot::partition_info(&running, index, partition).await
+    }
+
+    /// Records of a depot partition as JSON (D-25).
+    ///
+    /// # Errors
+    /// As [`crate::DepotClient::read`].
+    pub async fn read_json(
+        &self,
+        module: &str,
+        name: &str,
+        partition: u32,
+        offsets: Range<u64>,
+    ) -> Result<Vec<Value>> {
+        let (running, index) = self.depot_of(Some(module), name)?;
+        let to_json = running.layout.definition.depots[usize::from(index)].record.to_json;
+        let records = depot::read(&running, index, partition, offsets).await?;
+        let decode = |bytes: &Vec<u8>| {
+            to_json(bytes).map_err(|error| {
+                let text = format!("could not read a record of {name} of {module}");
+                Error::new(ErrorKind::Corrupt, text).caused_by(error)
+            })
+        };
+        records.iter().map(decode).collect()
+    }
+}

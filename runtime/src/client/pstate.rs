@@ -1,0 +1,142 @@
+//! Reading and watching a PState, typed.
+//!
+//! Relies on typed paths for plan and decoding. What must stay true: a path goes to the one
+//! partition that is home to its leading key (P-33), and shows committed data only (P-29).
+
+use std::marker::PhantomData;
+
+use super::watch::{self, Watch};
+use crate::cluster::{Cluster, Running};
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::ClientRequest;
+use crate::plan::{Plan, Selectable, Selection};
+use crate::pstate::PState;
+use crate::schema::Root;
+
+/// Reads one PState. Survives restarts of the module.
+pub struct PStateClient<S> {
+    cluster: Cluster,
+    module: Option<String>,
+    name: &'static str,
+    schema: PhantomData<fn() -> S>,
+}
+
+impl<S> Clone for PStateClient<S> {
+    fn clone(&self) -> PStateClient<S> {
+        let (cluster, module) = (self.cluster.clone(), self.module.clone());
+        PStateClient { cluster, module, name: self.name, schema: PhantomData }
+    }
+}
+
+impl<S: Root> PStateClient<S> {
+    pub(crate) fn new(
+        cluster: Cluster,
+        module: Option<String>,
+        pstate: PState<S>,
+    ) -> PStateClient<S> {
+        PStateClient { cluster, module, name: pstate.name(), schema: PhantomData }
+    }
+
+    /// What the path leads to, as committed: a value or `None`, a size, the elements of a range.
+    ///
+    /// # Errors
+    /// `Invalid` when the path belongs to another PState or does not begin with a key; `Rejected`
+    /// when the PState is private; `Unavailable` while the module is down.
+    pub fn select<P: Selectable>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = Result<P::Output>> + Send + use<P, S>
+    where
+        P::Output: Send,
+    {
+        let selection = path.selection();
+        let target = self.target(&selection);
+        async move {
+            let (running, pstate, task) = target?;
+            let plan = selection.plan().clone();
+            let answer = select_plan(&running, pstate, task, plan).await?;
+            decode(&selection, &answer)
+        }
+    }
+
+    /// The same as [`PStateClient::select`]; reads well for paths to one value.
+    ///
+    /// # Errors
+    /// As [`PStateClient::select`].
+    pub fn select_one<P: Selectable>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = Result<P::Output>> + Send + use<P, S>
+    where
+        P::Output: Send,
+    {
+        self.select(path)
+    }
+
+    /// Follows a path: its value now, and again after each commit that changed it.
+    ///
+    /// # Errors
+    /// As [`PStateClient::select`]; later failures come through the stream.
+    pub fn watch<P: Selectable>(&self, path: P) -> Result<Watch<P::Output>>
+    where
+        P::Output: 'static,
+    {
+        let selection = path.selection();
+        let (running, pstate, task) = self.target(&selection)?;
+        let plan = selection.plan().clone();
+        let (subscription, watch) =
+            watch::pair(Box::new(move |answer: &[u8]| decode(&selection, answer)));
+        running.post(task, ClientRequest::Watch { task, pstate, plan, subscription })?;
+        Ok(watch)
+    }
+
+    fn target<O>(&self, selection: &Selection<O>) -> Result<(std::sync::Arc<Running>, u16, u32)> {
+        if selection.pstate() != self.name {
+            let text = format!("could not read {} by a path of {}", self.name, selection.pstate());
+            return Err(Error::invalid(text));
+        }
+        let (running, pstate) = self.cluster.pstate_of(self.module.as_deref(), self.name)?;
+        let task = route(&running, pstate, selection.route())?;
+        Ok((running, pstate, task))
+    }
+}
+
+fn decode<O>(selection: &Selection<O>, answer: &[u8]) -> Result<O> {
+    selection.decode(answer).map_err(|error| {
+        let text = format!("could not read what {} answered", selection.pstate());
+        Error::new(ErrorKind::Corrupt, text).caused_by(error)
+    })
+}
+
+/// The task with the data of a route (P-33).
+pub(crate) fn route(running: &Running, pstate: u16, key: Option<&[u8]>) -> Result<u32> {
+    let definition = &running.layout.definition.pstates[usize::from(pstate)];
+    let tasks = running.layout.tasks;
+    if definition.private {
+        let (name, module) = (&definition.name, &running.layout.module);
+        let text = format!("{name} of {module} is private: only its module reads it");
+        return Err(Error::rejected(text));
+    }
+    match key {
+        Some(key) => definition.home(key, tasks).map_err(|error| {
+            Error::invalid(format!("could not find the partition of a key of {}", definition.name))
+                .caused_by(error)
+        }),
+        None if definition.global || tasks == 1 => Ok(0),
+        None => Err(Error::invalid(format!(
+            "could not read {}: the path must begin with a key, which says on which of the {tasks} \
+             tasks to look; begin with .key(..), or use .routed_by(&key)",
+            definition.name
+        ))),
+    }
+}
+
+/// Evaluates a plan that was made elsewhere.
+pub(crate) async fn select_plan(
+    running: &Running,
+    pstate: u16,
+    task: u32,
+    plan: Plan,
+) -> Result<Vec<u8>> {
+    running.ask(task, |reply| ClientRequest::Select { task, pstate, plan, reply }).await
+}

@@ -1,0 +1,305 @@
+//! A whole cluster inside this process: the real engine on its own threads, for tests, for `dev` and
+//! for programs that embed it.
+//!
+//! Relies on `rama_io::glommio` for executors and on `launcher` for everything else. What must stay
+//! true: several clusters live side by side in one process; a persistent directory belongs to one
+//! process at a time; dropping a cluster is a crash as far as its data is concerned, and loses
+//! nothing that was acknowledged.
+
+use std::fs::{File, TryLockError};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rama_io::glommio::{GlommioEnv, GlommioTransport, Pin, Pool, PoolConfig};
+
+use crate::cluster::Cluster;
+use crate::definition::Definition;
+use crate::error::{Error, ErrorKind, Result};
+use crate::host::{self, HostTimer, Hosts, JobReceiver};
+use crate::launcher::{Launcher, open_catalog};
+use crate::layout::ModuleOptions;
+use crate::module::Module;
+
+/// How to build an [`InProcessCluster`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder builds nothing until `start`"]
+pub struct Builder {
+    tasks: u32,
+    threads: u32,
+    dir: Option<PathBuf>,
+    pinned: bool,
+    options: ModuleOptions,
+}
+
+impl Builder {
+    /// Tasks of each module: a power of two, fixed for the life of a module's data. Default 4.
+    pub fn tasks(mut self, tasks: u32) -> Builder {
+        self.tasks = tasks;
+        self
+    }
+
+    /// Task threads. Default 2.
+    pub fn threads(mut self, threads: u32) -> Builder {
+        self.threads = threads;
+        self
+    }
+
+    /// Keeps the data in `dir`, over restarts. Default: a temporary directory that goes with the
+    /// cluster.
+    pub fn dir(mut self, dir: impl Into<PathBuf>) -> Builder {
+        self.dir = Some(dir.into());
+        self
+    }
+
+    /// Gives each task thread a core of its own when there are enough, and lets it poll briefly
+    /// before it sleeps. For a process that serves one cluster. Default: unpinned, never polling.
+    pub fn pinned(mut self, pinned: bool) -> Builder {
+        self.pinned = pinned;
+        self
+    }
+
+    /// Settings of the modules.
+    pub fn options(mut self, options: ModuleOptions) -> Builder {
+        self.options = options;
+        self
+    }
+
+    /// Starts the executors and opens the directory. Modules are launched afterwards.
+    ///
+    /// # Errors
+    /// With the remedy, when the machine lacks something (io_uring, locked memory); `Rejected` when
+    /// another process uses the directory; `Corrupt` when its catalog is damaged.
+    pub fn start(self) -> Result<InProcessCluster> {
+        crate::block_on(self.start_async())
+    }
+
+    async fn start_async(self) -> Result<InProcessCluster> {
+        if self.threads == 0 {
+            return Err(Error::invalid("a cluster needs at least one task thread"));
+        }
+        let home = Home::open(self.dir.as_deref())?;
+        let (hosts, receivers) = Hosts::<GlommioEnv>::new(GlommioTransport, self.threads);
+        let pool = start_pool(&self, receivers)?;
+        let catalog = open_catalog(&hosts, &home.path, new_identity()).await;
+        let catalog = catalog.inspect_err(|_| hosts.quit())?;
+        let seed = new_identity() as u64;
+        let timer = std::sync::Arc::new(HostTimer(hosts.clone()));
+        let cluster = Cluster::new(catalog.cluster_id()?, seed, timer);
+        let storage = rama_storage::GroupOptions::default();
+        let launcher = Launcher::new(cluster, hosts.clone(), home.path.clone(), catalog, storage)?;
+        Ok(InProcessCluster {
+            launcher,
+            hosts,
+            pool: Some(pool),
+            home,
+            tasks: self.tasks,
+            options: self.options,
+        })
+    }
+}
+
+/// A cluster of one process, with everything a real one has except replicas.
+///
+/// Derefs to its [`Cluster`] handle.
+pub struct InProcessCluster {
+    launcher: Launcher<GlommioEnv>,
+    hosts: Hosts<GlommioEnv>,
+    pool: Option<Pool>,
+    home: Home,
+    tasks: u32,
+    options: ModuleOptions,
+}
+
+impl InProcessCluster {
+    /// A builder with 4 tasks on 2 threads and a temporary directory.
+    pub fn builder() -> Builder {
+        let options = ModuleOptions::default();
+        Builder { tasks: 4, threads: 2, dir: None, pinned: false, options }
+    }
+
+    /// A cluster with so many tasks per module and so many threads, in a temporary directory.
+    ///
+    /// # Errors
+    /// As [`Builder::start`].
+    pub fn new(tasks: u32, threads: u32) -> Result<InProcessCluster> {
+        InProcessCluster::builder().tasks(tasks).threads(threads).start()
+    }
+
+    /// The handle for clients; outlives this value.
+    pub fn cluster(&self) -> Cluster {
+        self.launcher.cluster.clone()
+    }
+
+    /// Where the data is.
+    pub fn dir(&self) -> &Path {
+        &self.home.path
+    }
+
+    /// Launches a module: new, or over the data it left in the directory (T-2).
+    ///
+    /// # Errors
+    /// `Invalid` with every mistake in its definition; `Rejected` when the data was written by
+    /// another shape of it, with the old and the new one and what to do.
+    pub async fn launch(&self, module: impl Module) -> Result<()> {
+        self.launch_dyn(&module).await
+    }
+
+    /// The same for a module chosen at run time.
+    ///
+    /// # Errors
+    /// As [`InProcessCluster::launch`].
+    pub async fn launch_dyn(&self, module: &dyn Module) -> Result<()> {
+        self.launcher.launch(define(module)?, self.tasks, self.options.clone()).await
+    }
+
+    /// Replaces the code of a running module: stop, then start over the same data (T-2). Records in
+    /// work are processed again as after a restart.
+    ///
+    /// # Errors
+    /// As [`InProcessCluster::launch`]; a refused update leaves the module as it runs.
+    pub async fn update(&self, module: impl Module) -> Result<()> {
+        self.launcher.update(define(&module)?, self.options.clone()).await
+    }
+
+    /// Stops a module and removes its data.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Storage`.
+    pub async fn destroy(&self, module: &str) -> Result<()> {
+        self.launcher.destroy(module).await
+    }
+
+    /// Waits until a topology has processed `count` records, for at most a minute.
+    ///
+    /// # Errors
+    /// As [`Cluster::wait_for_processed`].
+    pub async fn wait_for_processed(&self, module: &str, topology: &str, count: u64) -> Result<()> {
+        let timeout = Duration::from_secs(60);
+        self.launcher.cluster.wait_for_processed(module, topology, count, timeout).await
+    }
+
+    /// Stops all modules and ends the threads. Everything appended is durable after that.
+    ///
+    /// # Errors
+    /// `Storage` when a log failed; the threads are ended all the same.
+    pub async fn shutdown(mut self) -> Result<()> {
+        let mut stopped = Ok(());
+        for module in self.launcher.cluster.modules() {
+            stopped = stopped.and(self.launcher.stop(&module).await);
+        }
+        stopped.and(self.end())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.launcher.cluster.stop(None);
+        self.hosts.quit();
+        let Some(pool) = self.pool.take() else { return Ok(()) };
+        let ended = pool.join().map_err(|source| {
+            Error::new(ErrorKind::Closed, "a task thread ended early").caused_by(source)
+        });
+        self.home.remove_if_temporary();
+        ended.map(|_| ())
+    }
+}
+
+impl Deref for InProcessCluster {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        &self.launcher.cluster
+    }
+}
+
+impl Drop for InProcessCluster {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            tracing::error!(%error, "cluster ended badly");
+        }
+    }
+}
+
+impl std::fmt::Debug for InProcessCluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InProcessCluster").field("dir", &self.home.path).finish_non_exhaustive()
+    }
+}
+
+/// The definition of a module, or all mistakes in it.
+pub(crate) fn define(module: &dyn Module) -> Result<Definition> {
+    Definition::of(module).map_err(|error| Error::invalid(error.to_string()))
+}
+
+fn start_pool(builder: &Builder, receivers: Vec<JobReceiver<GlommioEnv>>) -> Result<Pool> {
+    let (pin, spin) = match builder.pinned {
+        true => (Pin::Cores, Duration::from_micros(50)),
+        false => (Pin::Unpinned, Duration::ZERO),
+    };
+    let executors = receivers.len();
+    let config = PoolConfig { executors, pin, spin, ..PoolConfig::default() };
+    let slots: Vec<_> = receivers.into_iter().map(|jobs| std::sync::Mutex::new(Some(jobs))).collect();
+    let slots = std::sync::Arc::new(slots);
+    let main = move |env: GlommioEnv, index: usize| {
+        let jobs = slots[index].lock().map_or(None, |mut slot| slot.take());
+        async move {
+            if let Some(jobs) = jobs {
+                host::serve(env, jobs).await;
+            }
+        }
+    };
+    Pool::start(config, main).map_err(|source| {
+        Error::unavailable("could not start the task threads").caused_by(source)
+    })
+}
+
+/// A random number for a new cluster.
+fn new_identity() -> u128 {
+    uuid::Uuid::new_v4().as_u128()
+}
+
+/// The directory of a cluster, locked for this process.
+struct Home {
+    path: PathBuf,
+    temporary: bool,
+    _lock: File,
+}
+
+impl Home {
+    fn open(dir: Option<&Path>) -> Result<Home> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let (path, temporary) = match dir {
+            Some(dir) => (dir.to_owned(), false),
+            None => {
+                let number = COUNT.fetch_add(1, Ordering::Relaxed);
+                let name = format!("rama-{}-{number}-{:08x}", std::process::id(), new_identity() as u32);
+                (std::env::temp_dir().join(name), true)
+            }
+        };
+        let failed = |source: std::io::Error| {
+            let text = format!("could not use the directory {}", path.display());
+            Error::new(ErrorKind::Storage, text).caused_by(source)
+        };
+        std::fs::create_dir_all(&path).map_err(failed)?;
+        let lock = File::create(path.join("lock")).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Home { path, temporary, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(Error::rejected(format!(
+                "another process uses {}: stop it, or choose another directory",
+                path.display()
+            ))),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
+    fn remove_if_temporary(&self) {
+        if self.temporary
+            && let Err(error) = std::fs::remove_dir_all(&self.path)
+        {
+            tracing::warn!(%error, dir = %self.path.display(), "could not remove a directory");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

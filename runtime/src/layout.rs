@@ -1,0 +1,297 @@
+//! A module as its task threads see it: the definition with the ids that its files hold.
+//!
+//! Relies on the catalog for the ids on disk and on the definition for everything else. What must
+//! stay true: one layout is shared by all task threads and clients of a launch, so that an index
+//! into it means the same everywhere; ids that reach a file are only ever the catalog's.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rama_core::ids::SourceId;
+use rama_core::microbatch::{CoordinatorOptions, Source, SourceKind, StartFrom};
+use rama_core::policy::FailurePolicy;
+use rama_core::stream::{self, RetryMode, TrackerOptions};
+use rama_wire::{LogId, SpaceId};
+
+use crate::catalog::{Declared, DeclaredObject, ModuleEntry};
+use crate::definition::Definition;
+use crate::limits;
+use crate::stage::{SourceStage, Stage};
+use crate::topology_def::{AckAggregate, Start, TopologyKind};
+
+/// Settings of a launch.
+#[derive(Clone, Debug)]
+pub struct ModuleOptions {
+    /// At most so many records of each partition in one microbatch (`depot.microbatch.max.records`).
+    pub microbatch_records_max: u64,
+    /// At most about so many bytes of each partition in one microbatch.
+    pub microbatch_bytes_max: u64,
+    /// How long one phase of a microbatch attempt may take
+    /// (`topology.microbatch.phase.timeout.seconds`).
+    pub microbatch_phase_timeout: Duration,
+    /// Unfinished stream records per source partition (`topology.stream.max.executing.per.task`).
+    pub stream_executing_max: u32,
+    /// A stream record that is not done after this long has failed
+    /// (`topology.stream.timeout.seconds`).
+    pub stream_timeout: Duration,
+    /// Whether a failed first attempt fails an ACK append although a retry may succeed
+    /// (`depot.ack.failure.on.any.streaming.failure`, D-20).
+    pub first_attempt_decides: bool,
+}
+
+impl Default for ModuleOptions {
+    fn default() -> ModuleOptions {
+        ModuleOptions {
+            microbatch_records_max: limits::MICROBATCH_RECORDS_MAX,
+            microbatch_bytes_max: limits::MICROBATCH_BYTES_MAX,
+            microbatch_phase_timeout: limits::MICROBATCH_PHASE_TIMEOUT,
+            stream_executing_max: 4096,
+            stream_timeout: Duration::from_secs(30),
+            first_attempt_decides: true,
+        }
+    }
+}
+
+/// A launched module.
+pub(crate) struct Layout {
+    pub(crate) module: String,
+    pub(crate) tasks: u32,
+    pub(crate) threads: u32,
+    pub(crate) depots: Vec<DepotLayout>,
+    pub(crate) pstates: Vec<PStateLayout>,
+    pub(crate) topologies: Vec<TopologyLayout>,
+    pub(crate) definition: Definition,
+    pub(crate) options: ModuleOptions,
+    /// Index of a PState by its provisional id.
+    by_space: BTreeMap<SpaceId, u16>,
+    /// Index of a depot by its provisional id.
+    by_log: BTreeMap<LogId, u16>,
+}
+
+pub(crate) struct DepotLayout {
+    pub(crate) name: String,
+    pub(crate) log: LogId,
+    pub(crate) partitions: u32,
+    pub(crate) tick: Option<Duration>,
+    /// Topologies that read it and the index of their source.
+    pub(crate) consumers: Vec<(u16, usize)>,
+    /// Those of the consumers that are streams.
+    pub(crate) streams: Vec<(u16, usize)>,
+}
+
+pub(crate) struct PStateLayout {
+    pub(crate) name: String,
+    pub(crate) space: SpaceId,
+    /// Index of the topology that may write it.
+    pub(crate) owner: u16,
+}
+
+pub(crate) struct TopologyLayout {
+    pub(crate) name: String,
+    pub(crate) slot: u16,
+    pub(crate) kind: TopologyKind,
+    pub(crate) sources: Vec<SourceLayout>,
+    pub(crate) stages: Vec<Arc<dyn Stage>>,
+    /// Indexes of its PStates.
+    pub(crate) pstates: Vec<u16>,
+    options: ModuleOptions,
+}
+
+pub(crate) struct SourceLayout {
+    /// Index of the depot.
+    pub(crate) depot: u16,
+    /// Durable id: the depot's on disk.
+    pub(crate) id: u16,
+    pub(crate) start: Start,
+    retry: RetryMode,
+    policy: FailurePolicy,
+    pub(crate) ack_aggregate: Option<AckAggregate>,
+    pub(crate) first: Arc<dyn SourceStage>,
+}
+
+/// What the catalog compares with what it knows.
+pub(crate) fn declared(definition: &Definition, tasks: u32, threads: u32) -> Declared {
+    let object = |name: &str, kind: &str, type_name: String, fingerprint: u64| DeclaredObject {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        type_name,
+        fingerprint,
+    };
+    let depots = definition.depots.iter().map(|depot| {
+        let record = &depot.record;
+        object(&depot.name, depot.kind.as_str(), record.type_name.clone(), record.fingerprint)
+    });
+    let pstates = definition.pstates.iter().map(|pstate| {
+        let kind = if pstate.global { "global PState" } else { "PState" };
+        let schema = &pstate.schema;
+        object(&pstate.name, kind, schema.name(), schema.fingerprint())
+    });
+    let topologies = definition
+        .topologies
+        .iter()
+        .map(|topology| object(&topology.name, topology.kind.as_str(), String::new(), 0));
+    Declared {
+        module: definition.module.clone(),
+        tasks,
+        threads,
+        depots: depots.collect(),
+        pstates: pstates.collect(),
+        topologies: topologies.collect(),
+    }
+}
+
+impl Layout {
+    /// Joins the definition with the ids of the catalog, which knows every object of it.
+    pub(crate) fn new(definition: Definition, entry: &ModuleEntry, options: ModuleOptions) -> Layout {
+        let (tasks, threads) = (entry.tasks, entry.threads);
+        let by_log = definition.depots.iter().enumerate().map(|(i, depot)| (depot.log, i as u16));
+        let by_space = definition.pstates.iter().enumerate().map(|(i, p)| (p.space, i as u16));
+        let mut layout = Layout {
+            module: definition.module.clone(),
+            tasks,
+            threads,
+            depots: Vec::new(),
+            pstates: Vec::new(),
+            topologies: Vec::new(),
+            by_log: by_log.collect(),
+            by_space: by_space.collect(),
+            options,
+            definition,
+        };
+        layout.depots = layout.depot_layouts(entry);
+        layout.pstates = layout.pstate_layouts(entry);
+        layout.topologies = layout.topology_layouts(entry);
+        layout.connect();
+        layout
+    }
+
+    fn depot_layouts(&self, entry: &ModuleEntry) -> Vec<DepotLayout> {
+        let depot = |depot: &crate::definition::DepotDef| DepotLayout {
+            name: depot.name.clone(),
+            log: LogId(entry.depots[&depot.name].id),
+            partitions: depot.partitions(self.tasks),
+            tick: depot.kind.tick(),
+            consumers: Vec::new(),
+            streams: Vec::new(),
+        };
+        self.definition.depots.iter().map(depot).collect()
+    }
+
+    fn pstate_layouts(&self, entry: &ModuleEntry) -> Vec<PStateLayout> {
+        let topologies = &self.definition.topologies;
+        let pstate = |pstate: &crate::definition::PStateDef| PStateLayout {
+            name: pstate.name.clone(),
+            space: SpaceId(entry.pstates[&pstate.name].id),
+            owner: topologies
+                .iter()
+                .position(|topology| topology.name == pstate.owner)
+                .expect("a checked definition has the owner of every PState")
+                as u16,
+        };
+        self.definition.pstates.iter().map(pstate).collect()
+    }
+
+    fn topology_layouts(&self, entry: &ModuleEntry) -> Vec<TopologyLayout> {
+        let topology = |(index, topology): (usize, &crate::definition::TopologyDef)| {
+            let sources = topology.sources.iter().map(|source| {
+                let depot = self.by_log[&source.log];
+                SourceLayout {
+                    depot,
+                    id: self.depots[usize::from(depot)].log.0,
+                    start: source.start,
+                    retry: source.retry,
+                    policy: source.policy,
+                    ack_aggregate: source.ack_aggregate.clone(),
+                    first: source.stage.clone(),
+                }
+            });
+            let owned = |(_, pstate): &(usize, &PStateLayout)| usize::from(pstate.owner) == index;
+            let pstates = self.pstates.iter().enumerate().filter(owned).map(|(i, _)| i as u16);
+            TopologyLayout {
+                name: topology.name.clone(),
+                slot: entry.topologies[&topology.name].id,
+                kind: topology.kind,
+                sources: sources.collect(),
+                stages: topology.stages.clone(),
+                pstates: pstates.collect(),
+                options: self.options.clone(),
+            }
+        };
+        self.definition.topologies.iter().enumerate().map(topology).collect()
+    }
+
+    /// Tells every depot who reads it.
+    fn connect(&mut self) {
+        for (index, topology) in self.topologies.iter().enumerate() {
+            for (source, found) in topology.sources.iter().enumerate() {
+                let depot = &mut self.depots[usize::from(found.depot)];
+                depot.consumers.push((index as u16, source));
+                if topology.kind == TopologyKind::Stream {
+                    depot.streams.push((index as u16, source));
+                }
+            }
+        }
+    }
+
+    /// The task thread of a task.
+    pub(crate) fn thread_of(&self, task: u32) -> u32 {
+        task % self.threads
+    }
+
+    /// The index of the PState with a provisional id.
+    pub(crate) fn pstate_index(&self, space: SpaceId) -> u16 {
+        self.by_space[&space]
+    }
+
+    /// The index of the depot with a provisional id.
+    pub(crate) fn depot_index(&self, log: LogId) -> u16 {
+        self.by_log[&log]
+    }
+
+    /// The index of the topology called `name`.
+    pub(crate) fn topology_index(&self, name: &str) -> Option<u16> {
+        let found = self.topologies.iter().position(|topology| topology.name == name);
+        found.map(|index| index as u16)
+    }
+}
+
+impl TopologyLayout {
+    /// The coordinator's settings; `starts` are the first offsets of sources without progress.
+    pub(crate) fn coordinator_options(
+        &self,
+        layout: &Layout,
+        starts: &BTreeMap<u16, StartFrom>,
+    ) -> CoordinatorOptions {
+        let source = |source: &SourceLayout| {
+            let depot = &layout.depots[usize::from(source.depot)];
+            let kind = match depot.tick {
+                Some(interval) => SourceKind::Tick { interval },
+                None => SourceKind::Depot {
+                    partitions: depot.partitions,
+                    start: starts.get(&source.id).cloned().unwrap_or(StartFrom::Beginning),
+                    max_records: self.options.microbatch_records_max,
+                    max_bytes: self.options.microbatch_bytes_max,
+                },
+            };
+            Source { id: SourceId(source.id), kind, policy: source.policy }
+        };
+        let sources = self.sources.iter().map(source).collect();
+        let mut options = CoordinatorOptions::new(layout.tasks, sources);
+        options.phase_timeout = self.options.microbatch_phase_timeout;
+        options
+    }
+
+    /// The tracker's settings; without progress it begins at `start`.
+    pub(crate) fn tracker_options(&self, source: &SourceLayout, start: u64) -> TrackerOptions {
+        TrackerOptions {
+            retry: source.retry,
+            policy: source.policy,
+            start: stream::StartFrom::Offset(start),
+            max_executing: self.options.stream_executing_max,
+            timeout: self.options.stream_timeout,
+            first_attempt_decides: self.options.first_attempt_decides,
+            ..TrackerOptions::default()
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What is sent to a task thread: by clients, by other task threads, by whoever runs the cluster.
+//!
+//! Relies on the transport for order: messages of one sender arrive in the order sent (O-9), so a
+//! pair of tasks, or a client and a depot partition, never sees its messages reordered. Replies are
+//! oneshots, which work under any executor; a dropped one means that the outcome is not known.
+
+use std::collections::BTreeMap;
+
+use futures_channel::oneshot;
+use rama_core::ids::Position;
+use rama_core::microbatch::{ToCoordinator, ToParticipant};
+use rama_io::Sender;
+
+use crate::client::watch::Subscription;
+use crate::error::Result;
+use crate::plan::Plan;
+use crate::stage::{Batch, StageIndex};
+use crate::stream_driver::StreamMessage;
+
+/// Carries the answer to one request.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T>>;
+
+/// What a client waits for when it appends (D-15).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AckLevel {
+    /// Nothing: completes when the append is on its way.
+    None,
+    /// The record is durable on its partition.
+    AppendAck,
+    /// The record is durable and every stream topology of the module that reads the depot has
+    /// processed it completely: what it wrote can be read.
+    #[default]
+    Ack,
+}
+
+/// What an append that was waited for brought (D-14).
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Appended {
+    /// The partition the record went to.
+    pub partition: u32,
+    /// Offset of the (first) record in its partition; unknown at [`AckLevel::None`].
+    pub offset: Option<u64>,
+    /// What the stream topologies gave back, by topology name (D-19). Empty below `Ack`.
+    pub returns: BTreeMap<String, serde_json::Value>,
+}
+
+/// Encoded records that share one buffer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Records {
+    bytes: Vec<u8>,
+    ends: smallvec::SmallVec<[u32; 2]>,
+}
+
+impl Records {
+    /// Adds a record that `encode` appends to the buffer.
+    pub(crate) fn push_with(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        encode(&mut self.bytes);
+        self.ends.push(self.bytes.len() as u32);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(crate) fn bytes_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The records in order.
+    pub(crate) fn slices(&self) -> smallvec::SmallVec<[&[u8]; 2]> {
+        let mut from = 0;
+        let slice = |&end: &u32| {
+            let record = &self.bytes[from..end as usize];
+            from = end as usize;
+            record
+        };
+        self.ends.iter().map(slice).collect()
+    }
+}
+
+/// Appends of one client call to one partition, in order.
+pub(crate) struct AppendRequest {
+    pub(crate) task: u32,
+    /// Index of the depot in the definition.
+    pub(crate) depot: u16,
+    pub(crate) records: Records,
+    pub(crate) ack: AckLevel,
+    pub(crate) reply: Reply<Appended>,
+}
+
+/// What clients ask of a task.
+pub(crate) enum ClientRequest {
+    Append(AppendRequest),
+    /// Reads `[from, to)` of a depot partition (D-25).
+    ReadDepot { task: u32, depot: u16, from: u64, to: u64, reply: Reply<Vec<Vec<u8>>> },
+    /// First available and next offset of a depot partition (D-24).
+    DepotInfo { task: u32, depot: u16, reply: Reply<std::ops::Range<u64>> },
+    /// Evaluates a plan on the external view (P-32 … P-35).
+    Select { task: u32, pstate: u16, plan: Plan, reply: Reply<Vec<u8>> },
+    /// Re-evaluates a plan whenever a commit touched its PState.
+    Watch { task: u32, pstate: u16, plan: Plan, subscription: Subscription },
+    /// Lists or drops dead letters of this task.
+    DeadLetters { task: u32, request: crate::dead_letters::Request },
+}
+
+/// Items on their way to a stage of a microbatch topology.
+pub(crate) struct MicrobatchHop {
+    pub(crate) at: Position,
+    /// Random id of this message in the completion XOR.
+    pub(crate) id: u64,
+    pub(crate) stage: StageIndex,
+    pub(crate) batch: Batch,
+}
+
+/// What a task thread is told from outside of the data path.
+pub(crate) enum Control {
+    /// Finish or resume the running work of a topology (M-15); answers when it is durable.
+    Pause { topology: u16, reply: Reply<()> },
+    Resume { topology: u16, reply: Reply<()> },
+    /// Stop all loops, make everything durable, close the files.
+    Stop { reply: Reply<()> },
+}
+
+/// Everything a task thread may find in its inbox. Topologies, depots and PStates go by their
+/// index in the module's definition, which all threads share.
+pub(crate) enum Message {
+    Client(ClientRequest),
+    Stream { topology: u16, task: u32, message: StreamMessage },
+    Hop { topology: u16, task: u32, hop: MicrobatchHop },
+    ToParticipant { topology: u16, task: u32, message: ToParticipant },
+    ToCoordinator { topology: u16, message: ToCoordinator },
+    /// A depot partition grew: for the coordinator on task 0.
+    DepotEnd { topology: u16, source: u16, partition: u32, start: u64, end: u64, bytes: u64 },
+    Control(Control),
+}
+
+/// Sends to one task thread, whatever the transport.
+pub(crate) trait Post: Send + Sync {
+    /// Never waits. Gives the message back when the thread is gone.
+    fn post(&self, message: Message) -> Result<(), Message>;
+}
+
+/// A transport's sender as a [`Post`].
+pub(crate) struct Sending<S>(pub(crate) S);
+
+impl<S: Sender<Message>> Post for Sending<S> {
+    fn post(&self, message: Message) -> Result<(), Message> {
+        self.0.send(message)
+    }
+}

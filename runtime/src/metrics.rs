@@ -1,0 +1,179 @@
+//! Counters of one module: written by its task threads, read by whoever asks.
+//!
+//! Relies on relaxed atomics: each number has few writers and no number depends on another, so a
+//! reader may see one a moment before the other. Names and units for exposition are in [`NAMES`].
+//! What must stay true: `processed` never goes back while a module runs, and whoever waits for a
+//! count is woken by the write that reaches it.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use futures_channel::oneshot;
+use rama_core::microbatch::Status as MicrobatchStatus;
+
+use crate::layout::Layout;
+use crate::topology_def::TopologyKind;
+
+/// Every exposed counter: name, unit, meaning.
+pub const NAMES: [(&str, &str, &str); 10] = [
+    ("rama_appends", "records", "records accepted from clients"),
+    ("rama_append_bytes", "bytes", "payload of records accepted from clients"),
+    ("rama_selects", "requests", "selects of clients answered"),
+    ("rama_depot_records", "records", "records that can be read, per depot"),
+    ("rama_topology_processed", "records", "source records whose effects are visible"),
+    ("rama_topology_lag", "records", "source records appended and not processed"),
+    ("rama_topology_failures", "events", "failed events since the start"),
+    ("rama_topology_skipped", "records", "records left out by policy or throttle"),
+    ("rama_topology_dead_letters", "records", "records given up since the start"),
+    ("rama_topology_microbatch_id", "id", "last microbatch that is visible everywhere"),
+];
+
+/// Counters of a launched module.
+pub(crate) struct ModuleMetrics {
+    pub(crate) threads: Vec<ThreadMetrics>,
+    pub(crate) topologies: Vec<TopologyMetrics>,
+    /// By depot and partition: first and next offset.
+    pub(crate) depots: Vec<Vec<(AtomicU64, AtomicU64)>>,
+}
+
+#[derive(Default)]
+pub(crate) struct ThreadMetrics {
+    pub(crate) appends: AtomicU64,
+    pub(crate) append_bytes: AtomicU64,
+    pub(crate) selects: AtomicU64,
+}
+
+#[derive(Default)]
+pub(crate) struct TopologyMetrics {
+    pub(crate) processed: AtomicU64,
+    pub(crate) lag: AtomicU64,
+    pub(crate) failures: AtomicU64,
+    pub(crate) skipped: AtomicU64,
+    pub(crate) dead_letters: AtomicU64,
+    pub(crate) microbatch_id: AtomicU64,
+    pub(crate) paused: AtomicBool,
+    pub(crate) last_error: Mutex<Option<String>>,
+    /// Processed records and lag per task, for streams.
+    by_task: Vec<(AtomicU64, AtomicU64)>,
+    waiters: Mutex<Vec<(u64, oneshot::Sender<()>)>>,
+}
+
+impl ModuleMetrics {
+    pub(crate) fn new(layout: &Layout) -> ModuleMetrics {
+        let tasks = layout.tasks as usize;
+        let topology = |found: &crate::layout::TopologyLayout| TopologyMetrics {
+            by_task: match found.kind {
+                TopologyKind::Stream => pairs(tasks),
+                TopologyKind::Microbatch => Vec::new(),
+            },
+            ..TopologyMetrics::default()
+        };
+        ModuleMetrics {
+            threads: (0..layout.threads).map(|_| ThreadMetrics::default()).collect(),
+            topologies: layout.topologies.iter().map(topology).collect(),
+            depots: layout.depots.iter().map(|d| pairs(d.partitions as usize)).collect(),
+        }
+    }
+
+    fn topology(&self, topology: u16) -> &TopologyMetrics {
+        &self.topologies[usize::from(topology)]
+    }
+
+    pub(crate) fn on_append(&self, thread: u32, records: u64, bytes: u64) {
+        let thread = &self.threads[thread as usize];
+        thread.appends.fetch_add(records, Relaxed);
+        thread.append_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn on_select(&self, thread: u32) {
+        self.threads[thread as usize].selects.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn set_depot(&self, depot: u16, partition: u32, start: u64, end: u64) {
+        let (known_start, known_end) = &self.depots[usize::from(depot)][partition as usize];
+        known_start.store(start, Relaxed);
+        known_end.store(end, Relaxed);
+    }
+
+    pub(crate) fn on_failure(&self, topology: u16, text: &str) {
+        let topology = self.topology(topology);
+        topology.failures.fetch_add(1, Relaxed);
+        *lock(&topology.last_error) = Some(text.to_owned());
+    }
+
+    pub(crate) fn on_skipped(&self, topology: u16, records: u64) {
+        self.topology(topology).skipped.fetch_add(records, Relaxed);
+    }
+
+    pub(crate) fn on_dead_letter(&self, topology: u16) {
+        self.topology(topology).dead_letters.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn set_paused(&self, topology: u16, paused: bool) {
+        self.topology(topology).paused.store(paused, Relaxed);
+    }
+
+    /// Microbatch `id` is visible on every task.
+    pub(crate) fn on_microbatch_committed(&self, topology: u16, id: u64, processed: u64) {
+        let topology = self.topology(topology);
+        topology.microbatch_id.store(id, Relaxed);
+        topology.reach(processed);
+    }
+
+    pub(crate) fn set_microbatch(&self, topology: u16, status: &MicrobatchStatus) {
+        let topology = self.topology(topology);
+        topology.lag.store(status.lag, Relaxed);
+        topology.paused.store(status.paused, Relaxed);
+    }
+
+    /// What one task of a stream topology has processed, and what waits there.
+    pub(crate) fn set_stream(&self, topology: u16, task: u32, processed: u64, lag: u64) {
+        let topology = self.topology(topology);
+        let (known, known_lag) = &topology.by_task[task as usize];
+        let old_lag = known_lag.swap(lag, Relaxed);
+        topology.lag.fetch_add(lag.wrapping_sub(old_lag), Relaxed);
+        let old = known.swap(processed, Relaxed);
+        if old != processed {
+            let more = processed.wrapping_sub(old);
+            let total = topology.processed.fetch_add(more, Relaxed).wrapping_add(more);
+            topology.wake(total);
+        }
+    }
+
+    /// Completes when a topology has processed `count` records.
+    pub(crate) fn processed(&self, topology: u16, count: u64) -> oneshot::Receiver<()> {
+        let (reached, wait) = oneshot::channel();
+        let topology = self.topology(topology);
+        lock(&topology.waiters).push((count, reached));
+        topology.wake(topology.processed.load(Relaxed));
+        wait
+    }
+}
+
+impl TopologyMetrics {
+    fn reach(&self, processed: u64) {
+        self.processed.store(processed, Relaxed);
+        self.wake(processed);
+    }
+
+    fn wake(&self, processed: u64) {
+        let mut waiters = lock(&self.waiters);
+        let mut at = 0;
+        while at < waiters.len() {
+            if waiters[at].0 <= processed {
+                let _ = waiters.swap_remove(at).1.send(());
+            } else {
+                at += 1;
+            }
+        }
+    }
+}
+
+fn pairs(count: usize) -> Vec<(AtomicU64, AtomicU64)> {
+    (0..count).map(|_| (AtomicU64::new(0), AtomicU64::new(0))).collect()
+}
+
+/// A panic while holding one of these locks leaves nothing half done.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,285 @@
+//! Drives microbatch topologies: one participant loop per task here, one coordinator on task 0.
+//!
+//! Relies on the machines of `rama_core::microbatch` for every decision; these loops carry their
+//! messages, run author code for them and write what they want written. What must stay true: an
+//! event's hops are handed over before it is reported, nothing an event did survives its failure,
+//! and what a participant prepares holds the new committed id in the same atomic write (M-4).
+
+mod coordinator;
+mod source;
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use rama_core::ids::{Attempt, MicrobatchId, Position, SourceId, TaskId};
+use rama_core::microbatch::{
+    Admission, Failure, Participant, ParticipantEffect, ParticipantInput, ToParticipant,
+};
+use rama_io::{Category, Env};
+use rama_storage::Op;
+use rama_wire::SpaceId;
+
+use crate::category_queue::Queue;
+use crate::context::EventContext;
+use crate::failure::{EventFailure, guard};
+use crate::message::{Message, MicrobatchHop};
+use crate::stage::{Outbox, Outgoing};
+use crate::task::Task;
+use crate::task_thread::Thread;
+use crate::{origin, system_keys};
+
+pub(crate) use coordinator::{Coordinating, CoordinatorEvent, depot_end, run as run_coordinator};
+pub(crate) use source::run_tick_record;
+
+/// What reaches a participant loop.
+pub(crate) enum Event {
+    Message(ToParticipant),
+    Hop(MicrobatchHop),
+    Input(ParticipantInput),
+}
+
+/// One microbatch topology on one task.
+pub(crate) struct Participating<E: Env> {
+    pub(crate) topology: u16,
+    pub(crate) task: u32,
+    pub(crate) events: Queue<Event>,
+    context: Rc<EventContext<E>>,
+    handle: Rc<Task>,
+}
+
+/// What storage knew when the task thread started.
+pub(crate) struct Boot {
+    pub(crate) committed: u64,
+    pub(crate) prepared: Option<Position>,
+}
+
+impl<E: Env> Participating<E> {
+    pub(crate) fn new(
+        topology: u16,
+        task: u32,
+        (context, handle): (Rc<EventContext<E>>, Rc<Task>),
+    ) -> Participating<E> {
+        Participating { topology, task, events: Queue::default(), context, handle }
+    }
+}
+
+/// The participant loop: events first, then hops, then a slice of the sources, so that what is in
+/// flight between tasks shrinks before it grows.
+pub(crate) async fn run<E: Env>(thread: Rc<Thread<E>>, me: Rc<Participating<E>>, boot: Boot) {
+    let mut driver = Driver::new(thread, me);
+    driver.machine.on_input(ParticipantInput::Boot {
+        incarnation: driver.thread.env.random_u64(),
+        committed: MicrobatchId(boot.committed),
+        prepared: boot.prepared,
+    });
+    driver.handle_effects();
+    loop {
+        while let Some(event) = driver.me.events.pop() {
+            driver.on_event(event);
+            driver.handle_effects();
+        }
+        if driver.step().await {
+            driver.handle_effects();
+            driver.thread.env.yield_now().await;
+        } else {
+            driver.me.events.ready().await;
+        }
+    }
+}
+
+struct Driver<E: Env> {
+    thread: Rc<Thread<E>>,
+    me: Rc<Participating<E>>,
+    machine: Participant,
+    hops: VecDeque<MicrobatchHop>,
+    held: Vec<MicrobatchHop>,
+    sources: Option<source::Work>,
+    source_ids: Vec<SourceId>,
+    out: Outbox,
+}
+
+impl<E: Env> Driver<E> {
+    fn new(thread: Rc<Thread<E>>, me: Rc<Participating<E>>) -> Driver<E> {
+        let topology = &thread.layout.topologies[usize::from(me.topology)];
+        let source_ids = topology.sources.iter().map(|source| SourceId(source.id)).collect();
+        Driver {
+            machine: Participant::new(TaskId(me.task)),
+            hops: VecDeque::new(),
+            held: Vec::new(),
+            sources: None,
+            source_ids,
+            out: Outbox::untracked(thread.layout.tasks, thread.env.random_u64()),
+            thread,
+            me,
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Message(message) => self.machine.on_input(ParticipantInput::Message(message)),
+            Event::Input(input) => self.machine.on_input(input),
+            Event::Hop(hop) => self.admit(hop),
+        }
+    }
+
+    fn admit(&mut self, hop: MicrobatchHop) {
+        match self.machine.admit(hop.at, hop.id) {
+            Admission::Run => self.hops.push_back(hop),
+            Admission::Hold => self.held.push(hop),
+            Admission::Drop => {}
+        }
+    }
+
+    fn handle_effects(&mut self) {
+        while let Some(effect) = self.machine.poll_effect() {
+            self.handle_effect(effect);
+        }
+    }
+
+    fn handle_effect(&mut self, effect: ParticipantEffect) {
+        match effect {
+            ParticipantEffect::Tell(message) => {
+                let topology = self.me.topology;
+                self.thread.send(0, Message::ToCoordinator { topology, message });
+            }
+            ParticipantEffect::RunSources { at, sources, ticks } => {
+                self.hops.clear();
+                self.me.context.begin(Some(at.id.0));
+                self.sources = Some(source::Work::new(at, sources, ticks));
+            }
+            ParticipantEffect::OfferHeld => {
+                for hop in std::mem::take(&mut self.held) {
+                    self.admit(hop);
+                }
+            }
+            ParticipantEffect::DropOverlay { .. } => {
+                self.hops.clear();
+                self.sources = None;
+                self.me.context.discard();
+            }
+            ParticipantEffect::PersistPrepare { at } => self.persist_prepare(at),
+            ParticipantEffect::DropPrepared { at } => {
+                let abort = Op::Abort {
+                    partition: self.me.task,
+                    slot: self.slot(),
+                    txn: at.id.0,
+                    attempt: at.attempt.0,
+                };
+                self.thread.append(abort);
+            }
+            ParticipantEffect::PersistCommit { at } => {
+                let commit =
+                    Op::Commit { partition: self.me.task, slot: self.slot(), txn: at.id.0 };
+                self.persist(commit, ParticipantInput::CommitApplied { at });
+            }
+        }
+    }
+
+    /// Depot appends of the attempt become part of the log with the prepare: at least once, as
+    /// D-34 says, because an attempt that is prepared may still be given up.
+    fn persist_prepare(&mut self, at: Position) {
+        let appends = self.me.context.take_appends();
+        crate::depot::append_from_topology(&self.thread, self.me.task, &appends);
+        let mut batch = self.me.context.take_writes();
+        let key = system_keys::committed(self.slot());
+        batch.put(SpaceId::SYSTEM, &key, &at.id.0.to_le_bytes());
+        let prepare = Op::Prepare {
+            partition: self.me.task,
+            slot: self.slot(),
+            txn: at.id.0,
+            attempt: at.attempt.0,
+            batch,
+        };
+        self.persist(prepare, ParticipantInput::PrepareDurable { at });
+    }
+
+    fn persist(&self, op: Op<'_>, then: ParticipantInput) {
+        let Some(index) = self.thread.append(op) else { return };
+        let (me, thread) = (self.me.clone(), self.thread.clone());
+        self.thread.when_applied(Category::FlexLatency, index, move || {
+            if matches!(then, ParticipantInput::CommitApplied { .. }) {
+                thread.touch_pstates(me.task, me.topology);
+            }
+            me.events.push(Event::Input(then));
+        });
+    }
+
+    /// Runs one piece of work; `false` when there is none.
+    async fn step(&mut self) -> bool {
+        if let Some(hop) = self.hops.pop_front() {
+            self.run_hop(hop);
+            return true;
+        }
+        if self.sources.is_some() {
+            self.run_slice().await;
+            return true;
+        }
+        false
+    }
+
+    fn run_hop(&mut self, hop: MicrobatchHop) {
+        let MicrobatchHop { at, id, stage, batch } = hop;
+        let thread = self.thread.clone();
+        let topology = &thread.layout.topologies[usize::from(self.me.topology)];
+        let stage = &topology.stages[usize::from(stage.0)];
+        let result = guard(|| stage.run(&self.me.handle, batch, &mut self.out));
+        match result {
+            Ok(()) => {
+                let emitted = self.send_out(at);
+                self.machine.on_input(ParticipantInput::HopRan { at, hop: id, emitted });
+            }
+            Err(failure) => self.fail(at, failure),
+        }
+    }
+
+    async fn run_slice(&mut self) {
+        let Some(work) = &mut self.sources else { return };
+        let at = work.at;
+        let (thread, topology) = (&self.thread, self.me.topology);
+        let mut ran = work.warm(thread, topology, self.me.task).await.map(|()| false);
+        if ran.is_ok() {
+            ran = work.run(thread, topology, self.me.task, &self.me.handle, &mut self.out);
+        }
+        match ran {
+            Ok(done) => {
+                if done {
+                    self.sources = None;
+                }
+                let emitted = self.send_out(at);
+                self.machine.on_input(ParticipantInput::SourceRan { at, emitted, done });
+            }
+            Err(failure) => self.fail(at, failure),
+        }
+    }
+
+    /// Hands over what the event emitted: one message per stage and task.
+    fn send_out(&mut self, at: Position) -> u64 {
+        let mut emitted = 0;
+        let topology = self.me.topology;
+        for Outgoing { stage, task, batch } in self.out.drain_outgoing() {
+            let id = self.thread.env.random_u64().max(1);
+            emitted ^= id;
+            let hop = MicrobatchHop { at, id, stage, batch };
+            self.thread.send(task, Message::Hop { topology, task, hop });
+        }
+        emitted
+    }
+
+    fn fail(&mut self, at: Position, failure: EventFailure) {
+        self.out.clear();
+        let origin = origin::record(self.out.current(), &self.source_ids);
+        let text = failure.to_string();
+        self.thread.on_event_failure(self.me.topology, self.me.task, &text);
+        let failure = Failure { origin, text };
+        self.machine.on_input(ParticipantInput::WorkFailed { at, failure });
+    }
+
+    fn slot(&self) -> u16 {
+        self.thread.layout.topologies[usize::from(self.me.topology)].slot
+    }
+}
+
+/// The position of a transaction as storage names it.
+pub(crate) fn position(txn: u64, attempt: u32) -> Position {
+    Position { id: MicrobatchId(txn), attempt: Attempt(attempt) }
+}

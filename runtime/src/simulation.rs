@@ -1,0 +1,363 @@
+//! A module in a simulated world: the whole engine, virtual time, faults, one seed.
+//!
+//! Relies on `rama_io::sim`. Everything above the `Env` seam is the production code. A supervisor
+//! beside the test cuts the power of the cluster's machine at random moments and starts it again
+//! over what its disk kept; client handles survive. What must stay true: the same seed, module and
+//! test give the same execution, told by the same trace hash.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_channel::{mpsc, oneshot};
+use futures_util::StreamExt;
+use futures_util::future::{BoxFuture, Either, join, select};
+use futures_util::stream::FuturesUnordered;
+use rama_io::sim::{self, ProcessId, Sim, SimConfig, SimEnv};
+use rama_io::{Category, Env};
+use rama_storage::GroupOptions;
+
+use crate::cluster::Cluster;
+use crate::definition::Definition;
+use crate::error::Result;
+use crate::host::{self, Hosts, Timer};
+use crate::in_process_cluster::define;
+use crate::launcher::{Launcher, open_catalog};
+use crate::layout::ModuleOptions;
+use crate::module::Module;
+
+/// Which faults a simulation has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Faults {
+    /// How often the power is cut; after that the machine stays up, so that every run ends.
+    pub power_cuts: u32,
+    /// The longest time between two cuts. The next one may hit the restart.
+    pub power_cut_within: Duration,
+    /// How a cut treats writes that were not flushed, and what else disks do.
+    pub disk: sim::Faults,
+}
+
+impl Faults {
+    /// Nothing fails. Scheduling and latencies are still random.
+    pub fn none() -> Faults {
+        let disk = sim::Faults::none();
+        Faults { power_cuts: 0, power_cut_within: Duration::from_millis(200), disk }
+    }
+
+    /// Up to three power cuts, each losing and tearing what was not flushed.
+    pub fn power_cuts() -> Faults {
+        Faults { power_cuts: 3, disk: sim::Faults::crash_only(), ..Faults::none() }
+    }
+
+    /// Everything a single machine survives without an operator: power cuts so far.
+    pub fn all() -> Faults {
+        Faults::power_cuts()
+    }
+}
+
+/// A test of a module in a simulated world.
+///
+/// ```ignore
+/// for seed in 0..100 {
+///     Simulation::seed(seed).faults(Faults::all()).run(Bank, |cluster| async move {
+///         // append, then compare
+///     });
+/// }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a simulation does nothing until `run`"]
+pub struct Simulation {
+    seed: u64,
+    tasks: u32,
+    threads: u32,
+    faults: Faults,
+    time_budget: Duration,
+    options: ModuleOptions,
+    #[cfg(feature = "mutants")]
+    mutant: Option<crate::mutants::Mutant>,
+}
+
+/// What came of a simulation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Simulated<T> {
+    /// What the test returned.
+    pub value: T,
+    /// A number that sums up every decision, I/O and message: equal for equal runs.
+    pub trace_hash: u64,
+    /// How often the power was cut.
+    pub power_cuts: u32,
+}
+
+impl Simulation {
+    /// The world of a seed, with 4 tasks on 2 threads and no faults.
+    pub fn seed(seed: u64) -> Simulation {
+        Simulation {
+            seed,
+            tasks: 4,
+            threads: 2,
+            faults: Faults::none(),
+            time_budget: Duration::from_secs(600),
+            options: ModuleOptions::default(),
+            #[cfg(feature = "mutants")]
+            mutant: None,
+        }
+    }
+
+    /// Tasks of the module, a power of two.
+    pub fn tasks(mut self, tasks: u32) -> Simulation {
+        self.tasks = tasks;
+        self
+    }
+
+    /// Task threads.
+    pub fn threads(mut self, threads: u32) -> Simulation {
+        self.threads = threads;
+        self
+    }
+
+    /// What fails.
+    pub fn faults(mut self, faults: Faults) -> Simulation {
+        self.faults = faults;
+        self
+    }
+
+    /// Virtual time after which a test that has not ended is stuck. Default ten minutes.
+    pub fn time_budget(mut self, time_budget: Duration) -> Simulation {
+        self.time_budget = time_budget;
+        self
+    }
+
+    /// Settings of the module.
+    pub fn options(mut self, options: ModuleOptions) -> Simulation {
+        self.options = options;
+        self
+    }
+
+    /// Runs with a deliberate mistake in the stack below.
+    #[cfg(feature = "mutants")]
+    pub fn mutant(mut self, mutant: Option<crate::mutants::Mutant>) -> Simulation {
+        self.mutant = mutant;
+        self
+    }
+
+    /// Runs `test` against the module.
+    ///
+    /// # Panics
+    /// When the definition has mistakes, when the module cannot be started over its data, when the
+    /// test panics or is stuck. The seed is printed.
+    pub fn run<T, F>(
+        self,
+        module: impl Module,
+        test: impl FnOnce(SimulatedCluster) -> F,
+    ) -> Simulated<T>
+    where
+        F: Future<Output = T>,
+    {
+        let definition = define(&module).unwrap_or_else(|error| panic!("{error}"));
+        let mut config = SimConfig::with_faults(self.faults.disk);
+        config.time_budget = self.time_budget;
+        let _mutant = self.activate_mutant();
+        let sim = Sim::new(self.seed, config);
+        let (timer, timers) = mpsc::unbounded();
+        let world = Rc::new(World::new(&sim, self, definition, SimTimer(timer)));
+        let cluster = SimulatedCluster { world: world.clone() };
+        let value = sim.block_on(async {
+            let supervisor = pin!(world.supervise());
+            let timers = pin!(serve_timers(sim.clone(), timers));
+            let test = pin!(async {
+                world.launched().await;
+                test(cluster).await
+            });
+            let beside = pin!(join(supervisor, timers));
+            match select(test, beside).await {
+                Either::Left((value, _)) => value,
+                Either::Right(_) => unreachable!("timers are served for ever"),
+            }
+        });
+        let power_cuts = world.cuts.get();
+        Simulated { value, trace_hash: sim.trace_hash(), power_cuts }
+    }
+
+    fn storage_options(&self) -> GroupOptions {
+        #[cfg(feature = "mutants")]
+        return GroupOptions {
+            mutant: self.mutant.and_then(crate::mutants::Mutant::of_storage),
+            ..GroupOptions::default()
+        };
+        #[cfg(not(feature = "mutants"))]
+        GroupOptions::default()
+    }
+
+    #[cfg(feature = "mutants")]
+    fn activate_mutant(&self) -> impl Drop + use<> {
+        struct Off;
+        impl Drop for Off {
+            fn drop(&mut self) {
+                rama_core::mutants::set(None);
+            }
+        }
+        rama_core::mutants::set(self.mutant.and_then(crate::mutants::Mutant::of_core));
+        Off
+    }
+
+    #[cfg(not(feature = "mutants"))]
+    fn activate_mutant(&self) {}
+}
+
+/// The cluster inside a simulation. Derefs to [`Cluster`].
+#[derive(Clone)]
+pub struct SimulatedCluster {
+    world: Rc<World>,
+}
+
+impl SimulatedCluster {
+    /// The handle for clients.
+    pub fn cluster(&self) -> Cluster {
+        self.world.cluster.clone()
+    }
+
+    /// How often the power was cut so far.
+    pub fn power_cuts(&self) -> u32 {
+        self.world.cuts.get()
+    }
+
+    /// Completes when the last power cut is over and the module runs for good.
+    pub async fn calm(&self) {
+        while !self.world.calm.get() {
+            self.world.sim.sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// A random number of the seed.
+    pub fn random_u64(&self) -> u64 {
+        self.world.sim.random_u64()
+    }
+}
+
+impl Deref for SimulatedCluster {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        &self.world.cluster
+    }
+}
+
+/// The machine of the cluster and whoever starts it.
+struct World {
+    sim: Sim,
+    machine: ProcessId,
+    settings: Simulation,
+    definition: Definition,
+    cluster: Cluster,
+    cuts: Cell<u32>,
+    calm: Cell<bool>,
+    /// The launcher of the living incarnation.
+    launcher: RefCell<Option<Launcher<SimEnv>>>,
+}
+
+impl World {
+    fn new(sim: &Sim, settings: Simulation, definition: Definition, timer: SimTimer) -> World {
+        let id = u128::from(settings.seed) << 64 | 1;
+        let cluster = Cluster::new(id, settings.seed, Arc::new(timer));
+        World {
+            machine: sim.process(),
+            sim: sim.clone(),
+            settings,
+            definition,
+            cluster,
+            cuts: Cell::new(0),
+            calm: Cell::new(false),
+            launcher: RefCell::new(None),
+        }
+    }
+
+    /// Completes when the module was up once: names are known from then on.
+    async fn launched(&self) {
+        while self.cluster.modules().is_empty() {
+            self.sim.sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Starts the machine, cuts its power, and so on; then leaves it running.
+    async fn supervise(&self) {
+        for _ in 0..self.settings.faults.power_cuts {
+            let within = self.settings.faults.power_cut_within.as_nanos() as u64;
+            let wait = Duration::from_nanos(1 + self.sim.random_u64() % within.max(1));
+            let boot = pin!(self.boot());
+            let mut alarm = pin!(self.sim.sleep(wait));
+            if let Either::Left((booted, _)) = select(boot, alarm.as_mut()).await {
+                booted.unwrap_or_else(|error| self.refuse(&error));
+                alarm.await;
+            }
+            self.cluster.stop(None);
+            self.launcher.replace(None);
+            self.sim.power_cut(self.machine);
+            self.cuts.set(self.cuts.get() + 1);
+        }
+        self.boot().await.unwrap_or_else(|error| self.refuse(&error));
+        self.calm.set(true);
+    }
+
+    fn refuse(&self, error: &crate::error::Error) {
+        let cuts = self.cuts.get();
+        panic!("the module did not start after {cuts} power cuts: {error:#}");
+    }
+
+    async fn boot(&self) -> Result<()> {
+        let (hosts, receivers) = Hosts::<SimEnv>::new(self.sim.transport(), self.settings.threads);
+        for (index, jobs) in receivers.into_iter().enumerate() {
+            let env = self.sim.env(self.machine, &format!("thread {index}"));
+            env.clone().spawn(Category::Replication, host::serve(env, jobs));
+        }
+        let dir = PathBuf::from("/cluster");
+        let id = u128::from(self.settings.seed) << 64 | 1;
+        let catalog = open_catalog(&hosts, &dir, id).await?;
+        let storage = self.settings.storage_options();
+        let launcher = Launcher::new(self.cluster.clone(), hosts, dir, catalog, storage)?;
+        let options = self.settings.options.clone();
+        launcher.launch(self.definition.clone(), self.settings.tasks, options).await?;
+        self.launcher.replace(Some(launcher));
+        Ok(())
+    }
+}
+
+type Alarm = (Duration, oneshot::Sender<()>);
+
+/// Sleeps in virtual time, from anywhere.
+struct SimTimer(mpsc::UnboundedSender<Alarm>);
+
+/// Runs beside the test, never ends.
+async fn serve_timers(sim: Sim, mut requests: mpsc::UnboundedReceiver<Alarm>) {
+    let mut sleeping = FuturesUnordered::new();
+    loop {
+        let request = match select(requests.next(), sleeping.next()).await {
+            Either::Left((request, _)) => request,
+            Either::Right((Some(()), _)) => continue,
+            Either::Right((None, requests)) => requests.await,
+        };
+        let Some((duration, done)) = request else { return std::future::pending().await };
+        let sleep = sim.sleep(duration);
+        sleeping.push(async move {
+            sleep.await;
+            let _ = done.send(());
+        });
+    }
+}
+
+impl Timer for SimTimer {
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        let (done, slept) = oneshot::channel();
+        let _ = self.0.unbounded_send((duration, done));
+        Box::pin(async move {
+            let _ = slept.await;
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

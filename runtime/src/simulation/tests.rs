@@ -1,0 +1,205 @@
+//! The engine under seeded faults, by modules that any author could have written.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::*;
+use crate::testing::{Bank, COUNTS, DEPOSITS, EXACT, FUNDS, LINES, TOUCHES, TRANSFERS, Words};
+use crate::{AckLevel, ErrorKind};
+
+const ACCOUNTS: u64 = 6;
+
+/// What a run of the bank did: deposits that were acknowledged and that may have happened.
+#[derive(Default)]
+struct Books {
+    sure: BTreeMap<u64, u64>,
+    maybe: BTreeMap<u64, u64>,
+    records: u64,
+    unknown: u64,
+}
+
+async fn run_bank(cluster: &SimulatedCluster, rounds: u64) -> Books {
+    let mut books = Books::default();
+    let (deposits, transfers) = (cluster.depot(DEPOSITS), cluster.depot(TRANSFERS));
+    for round in 0..rounds {
+        let user = cluster.random_u64() % ACCOUNTS;
+        let deposited = deposits.append_with(&(user, 100), AckLevel::AppendAck).await;
+        let to = cluster.random_u64() % ACCOUNTS;
+        let moved = transfers.append_with(&(user, to, 7), AckLevel::AppendAck).await;
+        match &deposited {
+            Ok(_) => *books.sure.entry(user).or_default() += 1,
+            Err(error) if error.kind() == ErrorKind::Unknown => {
+                *books.maybe.entry(user).or_default() += 1;
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:#}"),
+        }
+        for outcome in [deposited.err(), moved.err()] {
+            match outcome.map(|error| error.kind()) {
+                None => books.records += 1,
+                Some(ErrorKind::Unknown) => books.unknown += 1,
+                Some(_) => cluster.sleep(Duration::from_millis(5)).await,
+            }
+        }
+        if round % 8 == 0 {
+            cluster.sleep(Duration::from_millis(cluster.random_u64() % 40)).await;
+        }
+    }
+    books
+}
+
+/// Waits until nothing is left to do, then compares every account.
+async fn check_bank(cluster: &SimulatedCluster, books: &Books) {
+    cluster.calm().await;
+    settle(cluster, "Bank", "bank").await;
+    let status = cluster.status();
+    let topology = &status.modules[0].topologies[0];
+    assert!(topology.processed >= books.records, "an acknowledged append is missing");
+    assert!(topology.processed <= books.records + books.unknown, "an append happened twice");
+    let (funds, touches) = (cluster.pstate(FUNDS), cluster.pstate(TOUCHES));
+    let (mut total, mut deposits) = (0, 0);
+    for user in 0..ACCOUNTS {
+        let touched = touches.select(TOUCHES.key(&user)).await.unwrap().unwrap_or(0);
+        let sure = books.sure.get(&user).copied().unwrap_or(0);
+        let maybe = books.maybe.get(&user).copied().unwrap_or(0);
+        assert!(touched >= sure, "account {user} lost an acknowledged deposit");
+        assert!(touched <= sure + maybe, "account {user} has a deposit too many");
+        deposits += touched;
+        total += funds.select(FUNDS.key(&user)).await.unwrap().unwrap_or(0);
+    }
+    assert_eq!(total, 100 * deposits as i64, "money was made or lost");
+}
+
+/// Waits until a topology has nothing left to do.
+async fn settle(cluster: &SimulatedCluster, module: &str, topology: &str) {
+    loop {
+        let status = cluster.status();
+        let module = status.modules.iter().find(|found| found.name == module).unwrap();
+        let found = module.topologies.iter().find(|found| found.name == topology).unwrap();
+        let depots: u64 = module.depots.iter().map(|depot| depot.records).sum();
+        if found.lag == 0 && found.processed >= depots {
+            return;
+        }
+        cluster.sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn bank(simulation: Simulation) -> Simulated<()> {
+    simulation.run(Bank, |cluster| async move {
+        let books = run_bank(&cluster, 40).await;
+        check_bank(&cluster, &books).await;
+    })
+}
+
+fn seeds(count: u64) -> std::ops::Range<u64> {
+    let seeds = std::env::var("RAMA_SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+    0..seeds.unwrap_or(count)
+}
+
+/// M-4, P-29, D-15: exactly once over all tasks, and nothing acknowledged is lost.
+#[test]
+fn transfers_survive_power_cuts() {
+    for seed in seeds(100) {
+        bank(Simulation::seed(seed).faults(Faults::power_cuts()));
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_execution() {
+    for seed in [1, 2, 3] {
+        let run = || bank(Simulation::seed(seed).faults(Faults::power_cuts()));
+        assert_eq!(run(), run());
+    }
+    let hash = |seed| bank(Simulation::seed(seed)).trace_hash;
+    assert_ne!(hash(1), hash(2));
+}
+
+/// 20.3: after an ACK append the stream's writes are visible, on every task they reached.
+#[test]
+fn an_acknowledged_line_can_be_read_at_once() {
+    for seed in seeds(20) {
+        Simulation::seed(seed).run(Words, |cluster| async move {
+            cluster.calm().await;
+            let (lines, counts) = (cluster.depot(LINES), cluster.pstate(COUNTS));
+            for round in 1..=10 {
+                let line = "to be or not to be".to_owned();
+                let appended = lines.append(&line).await.unwrap();
+                assert_eq!(appended.returns["count"], 18);
+                let found = counts.select(COUNTS.key("be")).await.unwrap();
+                assert_eq!(found, Some(2 * round));
+            }
+            settle(&cluster, "Words", "exact").await;
+            let exact = cluster.pstate(EXACT).select(EXACT.key("to")).await.unwrap();
+            assert_eq!(exact, Some(20));
+        });
+    }
+}
+
+/// S-11: a stream may count twice after a power cut, and never forgets what it acknowledged.
+#[test]
+fn acknowledged_lines_survive_power_cuts_of_a_stream() {
+    for seed in seeds(50) {
+        Simulation::seed(seed).faults(Faults::power_cuts()).run(Words, |cluster| async move {
+            let lines = cluster.depot(LINES);
+            let (mut sure, mut unknown) = (0, 0);
+            for _ in 0..40 {
+                match lines.append(&"word".to_owned()).await.map_err(|error| error.kind()) {
+                    Ok(_) => sure += 1,
+                    Err(ErrorKind::Unavailable) => {
+                        cluster.sleep(Duration::from_millis(10)).await;
+                    }
+                    Err(_) => unknown += 1,
+                }
+            }
+            cluster.calm().await;
+            settle(&cluster, "Words", "exact").await;
+            settle(&cluster, "Words", "count").await;
+            let counted = cluster.pstate(COUNTS).select(COUNTS.key("word")).await.unwrap();
+            assert!(counted.unwrap_or(0) >= sure, "an acknowledged line is not counted");
+            let exact = cluster.pstate(EXACT).select(EXACT.key("word")).await.unwrap();
+            let exact = exact.unwrap_or(0);
+            assert!(exact >= sure && exact <= sure + unknown, "{exact} of {sure}+{unknown}");
+        });
+    }
+}
+
+/// The poison record is given up after its retries, everything else is counted once.
+#[test]
+fn a_poison_record_becomes_a_dead_letter_and_can_be_dropped() {
+    for seed in seeds(20) {
+        Simulation::seed(seed).faults(Faults::power_cuts()).run(Words, |cluster| async move {
+            cluster.calm().await;
+            let lines = cluster.depot(LINES);
+            for line in ["a b", "c poison", "a"] {
+                let ack = AckLevel::AppendAck;
+                lines.append_with(&line.to_owned(), ack).await.unwrap();
+            }
+            settle(&cluster, "Words", "exact").await;
+            let exact = cluster.pstate(EXACT);
+            assert_eq!(exact.select(EXACT.key("a")).await.unwrap(), Some(2));
+            assert_eq!(exact.select(EXACT.key("c")).await.unwrap(), None);
+            let letters = cluster.dead_letters("Words").await.unwrap();
+            assert_eq!(letters.len(), 1, "{letters:?}");
+            assert_eq!((letters[0].topology.as_str(), letters[0].attempts), ("exact", 2));
+            assert!(letters[0].error.contains("poisoned"), "{letters:?}");
+            let ids = [letters[0].id.clone()];
+            assert_eq!(cluster.drop_dead_letters("Words", &ids).await.unwrap(), 1);
+            assert_eq!(cluster.drop_dead_letters("Words", &ids).await.unwrap(), 0);
+            assert!(cluster.dead_letters("Words").await.unwrap().is_empty());
+        });
+    }
+}
+
+/// Every mutant below the engine is seen by the bank.
+#[cfg(feature = "mutants")]
+#[test]
+fn every_mutant_turns_the_bank_red() {
+    use crate::mutants::Mutant;
+    for mutant in Mutant::list() {
+        let survives = |seed| {
+            let simulation = Simulation::seed(seed).faults(Faults::power_cuts());
+            let run = || bank(simulation.mutant(Some(mutant)));
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_ok()
+        };
+        assert!(!(0..200).all(survives), "{mutant:?} survives");
+    }
+}

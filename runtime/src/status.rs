@@ -1,0 +1,122 @@
+//! A snapshot of a cluster for operators.
+//!
+//! Relies on the counters; takes no lock that a task thread waits for.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use serde::{Deserialize, Serialize};
+
+use crate::layout::Layout;
+use crate::metrics::ModuleMetrics;
+
+/// A snapshot of a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// The cluster's identity, in hexadecimal.
+    pub cluster: String,
+    /// Its modules, by name.
+    pub modules: Vec<ModuleStatus>,
+}
+
+/// One module.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModuleStatus {
+    /// Its name.
+    pub name: String,
+    /// How many tasks it has.
+    pub tasks: u32,
+    /// How many threads run them.
+    pub threads: u32,
+    /// `running`, or `stopped` while it restarts.
+    pub state: String,
+    /// Its depots, ticks left out.
+    pub depots: Vec<DepotStatus>,
+    /// Its topologies.
+    pub topologies: Vec<TopologyStatus>,
+    /// Records accepted from clients since the start.
+    pub appends: u64,
+    /// Their bytes.
+    pub append_bytes: u64,
+    /// Selects of clients answered since the start.
+    pub selects: u64,
+}
+
+/// One depot.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DepotStatus {
+    /// Its name.
+    pub name: String,
+    /// Records that can be read, over all partitions.
+    pub records: u64,
+    /// First and next offset of each partition.
+    pub partitions: Vec<(u64, u64)>,
+}
+
+/// One topology.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TopologyStatus {
+    /// Its name.
+    pub name: String,
+    /// `stream` or `microbatch`.
+    pub kind: String,
+    /// Paused by an operator or by a failure policy.
+    pub paused: bool,
+    /// Source records whose effects are visible.
+    pub processed: u64,
+    /// Source records still to do.
+    pub lag: u64,
+    /// Failed events since the start.
+    pub failures: u64,
+    /// Records left out since the start.
+    pub skipped: u64,
+    /// Records given up since the start.
+    pub dead_letters: u64,
+    /// The last microbatch that is visible everywhere; 0 for streams.
+    pub microbatch_id: u64,
+    /// The last failure's text.
+    pub last_error: Option<String>,
+}
+
+/// The snapshot of one module.
+pub(crate) fn of(layout: &Layout, metrics: &ModuleMetrics, running: bool) -> ModuleStatus {
+    let depots = layout.depots.iter().zip(&metrics.depots);
+    let depots = depots.filter(|(depot, _)| depot.tick.is_none()).map(|(depot, partitions)| {
+        let partitions: Vec<(u64, u64)> = partitions
+            .iter()
+            .map(|(start, end)| (start.load(Relaxed), end.load(Relaxed)))
+            .collect();
+        let records = partitions.iter().map(|(start, end)| end.saturating_sub(*start)).sum();
+        DepotStatus { name: depot.name.clone(), records, partitions }
+    });
+    let topologies = layout.topologies.iter().zip(&metrics.topologies);
+    let topologies = topologies.map(|(topology, found)| TopologyStatus {
+        name: topology.name.clone(),
+        kind: topology.kind.as_str().to_owned(),
+        paused: found.paused.load(Relaxed),
+        processed: found.processed.load(Relaxed),
+        lag: found.lag.load(Relaxed),
+        failures: found.failures.load(Relaxed),
+        skipped: found.skipped.load(Relaxed),
+        dead_letters: found.dead_letters.load(Relaxed),
+        microbatch_id: found.microbatch_id.load(Relaxed),
+        last_error: found.last_error.lock().map_or(None, |error| error.clone()),
+    });
+    let sum = |count: fn(&crate::metrics::ThreadMetrics) -> u64| {
+        metrics.threads.iter().map(count).sum()
+    };
+    ModuleStatus {
+        name: layout.module.clone(),
+        tasks: layout.tasks,
+        threads: layout.threads,
+        state: if running { "running" } else { "stopped" }.to_owned(),
+        depots: depots.collect(),
+        topologies: topologies.collect(),
+        appends: sum(|thread| thread.appends.load(Relaxed)),
+        append_bytes: sum(|thread| thread.append_bytes.load(Relaxed)),
+        selects: sum(|thread| thread.selects.load(Relaxed)),
+    }
+}

@@ -1,0 +1,181 @@
+//! One streaming batch on one task (S-4): run, write, wait, release.
+//!
+//! Relies on the event boundary for failures and on the commit loop for durability. What must stay
+//! true: nothing leaves the task before the batch is durable and applied; after a failure nothing
+//! of the batch is left and every tree in it is told (S-9, S-10).
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rama_core::stream::Delivery;
+use rama_io::Env;
+
+use super::{Returned, StreamMessage, Streaming, Work};
+use crate::failure::{EventFailure, guard};
+use crate::limits;
+use crate::message::Message;
+use crate::microbatch_driver::run_tick_record;
+use crate::origin;
+use crate::reader::LogRecords;
+use crate::stage::{Ack, Origin, Outgoing};
+use crate::task_thread::Thread;
+
+/// Runs queued work as one batch and releases what it emits.
+pub(super) async fn run<E: Env>(thread: &Rc<Thread<E>>, me: &Rc<Streaming<E>>) {
+    me.context.begin(None);
+    let mut origins = Vec::new();
+    let mut items = 0;
+    while items < limits::STREAM_BATCH_ITEMS_MAX {
+        let Some(work) = me.work.borrow_mut().pop_front() else { break };
+        let first = origins.len();
+        if let Err(failure) = run_work(thread, me, work, &mut origins).await {
+            return fail(thread, me, &origins, &failure);
+        }
+        items += (origins.len() - first).max(1);
+    }
+    let written = write(thread, me).await;
+    if let Err(failure) = written {
+        return fail(thread, me, &origins, &failure);
+    }
+    release(thread, me);
+}
+
+async fn run_work<E: Env>(
+    thread: &Thread<E>,
+    me: &Streaming<E>,
+    work: Work,
+    origins: &mut Vec<Origin>,
+) -> Result<(), EventFailure> {
+    let topology = &thread.layout.topologies[usize::from(me.topology)];
+    match work {
+        Work::Hop { stage, batch } => {
+            batch.origins(&mut |origin| origins.push(origin));
+            let stage = &topology.stages[usize::from(stage.0)];
+            let mut out = me.out.borrow_mut();
+            guard(|| stage.run(&me.handle, batch, &mut out))
+        }
+        Work::Tick { source } => {
+            let mut out = me.out.borrow_mut();
+            run_tick_record(&*topology.sources[source].first, &me.handle, &mut out)
+        }
+        Work::Delivery { source, delivery } => {
+            let log = thread.layout.depots[usize::from(topology.sources[source].depot)].log;
+            thread.warm(me.task, log, delivery.from).await?;
+            run_delivery(thread, me, source, delivery, origins)
+        }
+    }
+}
+
+fn run_delivery<E: Env>(
+    thread: &Thread<E>,
+    me: &Streaming<E>,
+    source: usize,
+    delivery: Delivery,
+    origins: &mut Vec<Origin>,
+) -> Result<(), EventFailure> {
+    let topology = &thread.layout.topologies[usize::from(me.topology)];
+    let home = origin::home(source, me.task);
+    let layout = &topology.sources[source];
+    let mut next = delivery.from;
+    let to = delivery.to.min(delivery.from + limits::SOURCE_SLICE_RECORDS as u64);
+    let mut records = LogRecords {
+        partition: &thread.local(me.task).partition,
+        log: thread.layout.depots[usize::from(layout.depot)].log,
+        from: delivery.from,
+        to,
+        bytes_max: limits::SOURCE_SLICE_BYTES,
+        next: &mut next,
+        name: &mut |offset| {
+            let origin = Origin { record: delivery.tree(offset).0, home };
+            origins.push(origin);
+            Some((origin, delivery.root_edge(offset)))
+        },
+    };
+    let mut out = me.out.borrow_mut();
+    let ran = guard(|| layout.first.run_records(&me.handle, &mut records, &mut out));
+    if next < delivery.to {
+        // The rest is still to come, whatever became of this slice: its trees are others.
+        let mut rest = delivery;
+        rest.from = next.max(delivery.from + u64::from(ran.is_err() && next == delivery.from));
+        if rest.from < rest.to {
+            me.work.borrow_mut().push_front(Work::Delivery { source, delivery: rest });
+        }
+    }
+    ran
+}
+
+/// Writes the batch as one log entry and waits until it is durable and applied.
+async fn write<E: Env>(thread: &Rc<Thread<E>>, me: &Streaming<E>) -> Result<(), EventFailure> {
+    let (writes, appends) = (me.context.take_writes(), me.context.take_appends());
+    if writes.is_empty() && appends.is_empty() {
+        return Ok(());
+    }
+    let storage = |error: crate::error::Error| EventFailure::Storage {
+        attempted: "write a streaming batch".to_owned(),
+        cause: error.to_string(),
+    };
+    let touched = !writes.is_empty();
+    let index = crate::depot::write_with_appends(thread, me.task, writes, &appends);
+    thread.commit.applied(index.map_err(storage)?).await.map_err(storage)?;
+    if touched {
+        thread.touch_pstates(me.task, me.topology);
+    }
+    Ok(())
+}
+
+/// Sends hops on and acks home, after their writes are durable (S-5).
+fn release<E: Env>(thread: &Thread<E>, me: &Streaming<E>) {
+    let topology = me.topology;
+    let mut out = me.out.borrow_mut();
+    let acks: Vec<Ack> = out.drain_acks().collect();
+    let outgoing: Vec<Outgoing> = out.drain_outgoing().collect();
+    drop(out);
+    for Outgoing { stage, task, batch } in outgoing {
+        let message = StreamMessage::Hop { stage, batch };
+        thread.send(task, Message::Stream { topology, task, message });
+    }
+    let mut home: BTreeMap<u32, (Vec<Returned>, Vec<Ack>)> = BTreeMap::new();
+    for (tree, value) in me.context.take_returns() {
+        let origin = acks.iter().map(|ack| ack.origin).find(|origin| origin.record == tree);
+        if let Some((origin, (_, task))) = origin.and_then(|o| Some((o, origin::split(o.home)?))) {
+            home.entry(task).or_default().0.push((origin, value));
+        }
+    }
+    for ack in acks {
+        let Some((_, task)) = origin::split(ack.origin.home) else { continue };
+        home.entry(task).or_default().1.push(ack);
+    }
+    for (task, (returns, acks)) in home {
+        let message = StreamMessage::Settled { returns, acks };
+        thread.send(task, Message::Stream { topology, task, message });
+    }
+}
+
+/// Drops the batch and fails every tree in it.
+fn fail<E: Env>(
+    thread: &Thread<E>,
+    me: &Streaming<E>,
+    origins: &[Origin],
+    failure: &EventFailure,
+) {
+    let mut out = me.out.borrow_mut();
+    let blamed = out.current();
+    out.clear();
+    drop(out);
+    me.context.discard();
+    let text: Arc<str> = failure.to_string().into();
+    thread.on_event_failure(me.topology, me.task, &text);
+    let mut home: BTreeMap<u32, BTreeMap<Origin, bool>> = BTreeMap::new();
+    for origin in origins {
+        if let Some((_, task)) = origin::split(origin.home) {
+            home.entry(task).or_default().insert(*origin, *origin == blamed);
+        }
+    }
+    for (task, trees) in home {
+        let trees = trees.into_iter().collect();
+        let message = StreamMessage::Failed { trees, text: text.clone() };
+        let topology = me.topology;
+        thread.send(task, Message::Stream { topology, task, message });
+    }
+}

@@ -1,0 +1,69 @@
+//! Keys of the system space: what the engine itself keeps in a task's store.
+//!
+//! Relies on nothing. Each kind of key begins with its own letter; numbers are big-endian, so that
+//! a scan of one kind runs in order. Slots are the durable numbers of topologies, sources are the
+//! durable numbers of depots: both survive updates of the module.
+//!
+//! ```text
+//! 'm' slot                        last committed microbatch id (every task)       u64 LE
+//! 'l' slot                        ledger of the microbatch coordinator (task 0)   rama-core Ledger
+//! 's' slot source                 progress of a stream source (source task)       rama-core Checkpoint
+//! 'i' space                       the PState has got its initial value            nothing
+//! 'd' slot source partition offset  a dead letter                                 JSON
+//! ```
+
+/// Last committed microbatch id of a topology on this task.
+pub(crate) fn committed(slot: u16) -> [u8; 3] {
+    let [a, b] = slot.to_be_bytes();
+    [b'm', a, b]
+}
+
+/// The ledger of a microbatch topology.
+pub(crate) fn ledger(slot: u16) -> [u8; 3] {
+    let [a, b] = slot.to_be_bytes();
+    [b'l', a, b]
+}
+
+/// Progress of one source of a stream topology on this task.
+pub(crate) fn stream_progress(slot: u16, source: u16) -> [u8; 5] {
+    let ([a, b], [c, d]) = (slot.to_be_bytes(), source.to_be_bytes());
+    [b's', a, b, c, d]
+}
+
+/// The PState of this space has got its initial value.
+pub(crate) fn initialized(space: u16) -> [u8; 3] {
+    let [a, b] = space.to_be_bytes();
+    [b'i', a, b]
+}
+
+/// Length of the key of a dead letter.
+pub(crate) const DEAD_LETTER_BYTES: usize = 17;
+
+/// A dead letter: where its record stands.
+pub(crate) fn dead_letter(slot: u16, source: u16, partition: u32, offset: u64) -> Vec<u8> {
+    let mut key = Vec::with_capacity(DEAD_LETTER_BYTES);
+    key.push(b'd');
+    key.extend_from_slice(&slot.to_be_bytes());
+    key.extend_from_slice(&source.to_be_bytes());
+    key.extend_from_slice(&partition.to_be_bytes());
+    key.extend_from_slice(&offset.to_be_bytes());
+    debug_assert_eq!(key.len(), DEAD_LETTER_BYTES);
+    key
+}
+
+/// The range of all dead letters.
+pub(crate) const DEAD_LETTERS: (&[u8], &[u8]) = (b"d", b"e");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dead_letters_lie_in_their_range_in_order_of_offsets() {
+        let (low, high) = (dead_letter(1, 2, 3, 255), dead_letter(1, 2, 3, 256));
+        assert!(low < high);
+        let (from, to) = DEAD_LETTERS;
+        assert!(from <= &low[..] && &high[..] < to);
+        assert!(!(from..to).contains(&&ledger(9)[..]));
+    }
+}

@@ -1,0 +1,292 @@
+//! One task thread of one module: its tasks, its log, its queues and the loops that serve them.
+//!
+//! Relies on one executor: everything here is `Rc`-shared and runs to completion between awaits, so
+//! that events of a task never overlap (O-6). The inbox loop sorts messages into category queues;
+//! one loop per kind of work takes them out: clients, the commit of the log, one loop per topology
+//! and task. What must stay true: messages of one sender reach their task in order (O-9), whether
+//! they came through the inbox or from a task of the same thread.
+
+mod open;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures_util::future::{AbortHandle, Abortable};
+use rama_io::{Category, Env, Receiver, Transport};
+use rama_storage::lsm::WriteBatch;
+use rama_storage::{Appended, Entry, Group, Op, Partition};
+use rama_wire::{Index, LogId};
+
+use crate::category_queue::Queue;
+use crate::client::watch::Watches;
+use crate::client;
+use crate::commit::{self, Commit};
+use crate::depot::PendingAppend;
+use crate::error::{Error, Result};
+use crate::failure::EventFailure;
+use crate::layout::Layout;
+use crate::limits;
+use crate::message::{ClientRequest, Control, Message, Post, Records, Reply};
+use crate::metrics::ModuleMetrics;
+use crate::microbatch_driver::{self, Coordinating, CoordinatorEvent, Participating};
+use crate::stream_driver::Streaming;
+
+pub(crate) use open::{ThreadStart, start};
+
+/// The inbox of a task thread.
+pub(crate) type Inbox<E> = <<E as Env>::Transport as Transport>::Receiver<Message>;
+
+/// A task thread. Shared by its loops.
+pub(crate) struct Thread<E: Env> {
+    pub(crate) env: E,
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) index: u32,
+    pub(crate) metrics: Arc<ModuleMetrics>,
+    pub(crate) commit: Commit<PendingAppend>,
+    pub(crate) tasks: Vec<TaskState<E>>,
+    /// Depot partitions that grew in the commit being settled: task and depot.
+    pub(crate) grown: RefCell<Vec<(u32, u16)>>,
+    group: Group<E>,
+    peers: Arc<[Arc<dyn Post>]>,
+    clients: Queue<ClientRequest>,
+    coordinators: Vec<Option<Rc<Coordinating>>>,
+    loops: RefCell<Vec<AbortHandle>>,
+}
+
+/// One task of the thread.
+pub(crate) struct TaskState<E: Env> {
+    pub(crate) id: u32,
+    pub(crate) partition: Partition<E>,
+    pub(crate) watches: Watches,
+    /// Appends accepted and not answered.
+    pub(crate) pending_appends: Cell<usize>,
+    /// Mean size of recent records, by depot: a hint for the size of microbatches.
+    record_bytes: Vec<Cell<u64>>,
+    /// By topology; `None` for those of the other kind.
+    pub(crate) streams: Vec<Option<Rc<Streaming<E>>>>,
+    pub(crate) participants: Vec<Option<Rc<Participating<E>>>>,
+}
+
+impl<E: Env> TaskState<E> {
+    /// Follows the size of the records of a depot; each call weighs an eighth.
+    pub(crate) fn note_record_bytes(&self, depot: u16, records: &Records) {
+        let mean = &self.record_bytes[usize::from(depot)];
+        let new = (records.bytes_len() / records.len().max(1)) as u64;
+        mean.set(if mean.get() == 0 { new.max(1) } else { (mean.get() * 7 + new).div_ceil(8) });
+    }
+
+    /// Mean size of recent records of a depot; 0 when none came since the start.
+    pub(crate) fn record_bytes(&self, depot: u16) -> u64 {
+        self.record_bytes[usize::from(depot)].get()
+    }
+}
+
+impl<E: Env> Thread<E> {
+    /// The tasks with this thread, by their place in it.
+    pub(crate) fn local(&self, task: u32) -> &TaskState<E> {
+        debug_assert_eq!(self.layout.thread_of(task), self.index);
+        &self.tasks[(task / self.layout.threads) as usize]
+    }
+
+    /// Sends to a task, wherever it is.
+    pub(crate) fn send(&self, task: u32, message: Message) {
+        let thread = self.layout.thread_of(task);
+        if thread == self.index {
+            self.dispatch(message);
+        } else if self.peers[thread as usize].post(message).is_err() {
+            tracing::debug!(task, "task thread is gone, message dropped");
+        }
+    }
+
+    /// Puts a message where its loop finds it.
+    fn dispatch(&self, message: Message) {
+        match message {
+            Message::Client(request) => self.clients.push(request),
+            Message::Stream { topology, task, message } => {
+                if let Some(stream) = &self.local(task).streams[usize::from(topology)] {
+                    stream.on_message(self, message);
+                }
+            }
+            Message::Hop { topology, task, hop } => {
+                self.tell_participant(topology, task, microbatch_driver::Event::Hop(hop));
+            }
+            Message::ToParticipant { topology, task, message } => {
+                self.tell_participant(topology, task, microbatch_driver::Event::Message(message));
+            }
+            Message::ToCoordinator { topology, message } => {
+                let input = rama_core::microbatch::CoordinatorInput::Message(message);
+                self.tell_coordinator(topology, CoordinatorEvent::Input(input));
+            }
+            Message::DepotEnd { topology, source, partition, start, end, bytes } => {
+                let event = microbatch_driver::depot_end(source, partition, start, end, bytes);
+                self.tell_coordinator(topology, event);
+            }
+            Message::Control(control) => self.on_control(control),
+        }
+    }
+
+    fn tell_participant(&self, topology: u16, task: u32, event: microbatch_driver::Event) {
+        if let Some(participant) = &self.local(task).participants[usize::from(topology)] {
+            participant.events.push(event);
+        }
+    }
+
+    fn tell_coordinator(&self, topology: u16, event: CoordinatorEvent) {
+        if let Some(coordinator) = &self.coordinators[usize::from(topology)] {
+            coordinator.events.push(event);
+        }
+    }
+
+    fn on_control(&self, control: Control) {
+        match control {
+            Control::Pause { topology, reply } => match &self.coordinators[usize::from(topology)] {
+                Some(coordinator) => coordinator.events.push(CoordinatorEvent::Pause(reply)),
+                None => self.pause_streams(topology, true, reply),
+            },
+            Control::Resume { topology, reply } => match &self.coordinators[usize::from(topology)] {
+                Some(coordinator) => coordinator.events.push(CoordinatorEvent::Resume(reply)),
+                None => self.pause_streams(topology, false, reply),
+            },
+            Control::Stop { reply } => self.stop(reply),
+        }
+    }
+
+    fn pause_streams(&self, topology: u16, paused: bool, reply: Reply<()>) {
+        for task in &self.tasks {
+            if let Some(stream) = &task.streams[usize::from(topology)] {
+                stream.set_paused(self, paused);
+            }
+        }
+        self.metrics.set_paused(topology, paused);
+        let _ = reply.send(Ok(()));
+    }
+
+    /// Appends one operation to the log; `None` when the log is dead, which the commit loop
+    /// reports.
+    pub(crate) fn append(&self, op: Op<'_>) -> Option<Index> {
+        match self.try_append(Entry::new().with(op)) {
+            Ok(appended) => Some(appended.index),
+            Err(error) => {
+                tracing::error!(%error, thread = self.index, "could not write to the log");
+                None
+            }
+        }
+    }
+
+    /// Writes to the store of a local task, through the log.
+    pub(crate) fn write(&self, partition: u32, batch: WriteBatch) -> Option<Index> {
+        self.append(Op::Write { partition, batch })
+    }
+
+    /// Appends to the log.
+    pub(crate) fn try_append(&self, entry: Entry<'_>) -> Result<Appended> {
+        if let Some(poison) = self.commit.poison() {
+            return Err(poison);
+        }
+        let appended = self.group.append(entry)?;
+        self.commit.on_append();
+        Ok(appended)
+    }
+
+    /// Brings the segment of a record into memory; returns at once when it is there.
+    pub(crate) async fn warm(
+        &self,
+        task: u32,
+        log: LogId,
+        offset: u64,
+    ) -> Result<(), EventFailure> {
+        let warmed = self.local(task).partition.warm_log(log, offset).await;
+        warmed.map_err(|error| EventFailure::Storage {
+            attempted: format!("bring record {offset} of log {log} into memory"),
+            cause: error.chain(),
+        })
+    }
+
+    /// Calls `then` when `index` is durable and applied; never when the log dies before.
+    pub(crate) fn when_applied(
+        self: &Rc<Self>,
+        category: Category,
+        index: Index,
+        then: impl FnOnce() + 'static,
+    ) {
+        let thread = self.clone();
+        self.env.spawn(category, async move {
+            if thread.commit.applied(index).await.is_ok() {
+                then();
+            }
+        });
+    }
+
+    /// Spawns a loop that ends when the thread stops.
+    pub(crate) fn spawn(&self, category: Category, work: impl Future<Output = ()> + 'static) {
+        let (handle, registration) = AbortHandle::new_pair();
+        self.loops.borrow_mut().push(handle);
+        let work = Abortable::new(work, registration);
+        self.env.spawn(category, async move {
+            let _ = work.await;
+        });
+    }
+
+    /// Remembers that a depot partition has new records; told when the commit is settled.
+    pub(crate) fn mark_grown(&self, task: u32, depot: u16) {
+        let mut grown = self.grown.borrow_mut();
+        if !grown.contains(&(task, depot)) {
+            grown.push((task, depot));
+        }
+    }
+
+    /// Marks the PStates of a topology as changed on a task.
+    pub(crate) fn touch_pstates(&self, task: u32, topology: u16) {
+        self.local(task).watches.touch(&self.layout.topologies[usize::from(topology)].pstates);
+    }
+
+    /// Counts and logs the failure of an event.
+    pub(crate) fn on_event_failure(&self, topology: u16, task: u32, text: &str) {
+        self.metrics.on_failure(topology, text);
+        let name = &self.layout.topologies[usize::from(topology)].name;
+        tracing::warn!(module = %self.layout.module, topology = %name, task, %text, "event failed");
+    }
+
+    /// Ends all loops, then closes the log. Work in flight is dropped: what was acknowledged is
+    /// durable already, the rest is retried or unknown, exactly as after a crash.
+    fn stop(&self, reply: Reply<()>) {
+        for handle in self.loops.borrow_mut().drain(..) {
+            handle.abort();
+        }
+        self.commit.close();
+        let group = self.group.clone();
+        self.env.spawn(Category::Replication, async move {
+            let _ = reply.send(group.close().await.map_err(Error::from));
+        });
+    }
+}
+
+/// Sorts the inbox until all senders are gone.
+async fn serve_inbox<E: Env>(thread: Rc<Thread<E>>, mut inbox: Inbox<E>) {
+    while let Some(message) = inbox.recv().await {
+        thread.dispatch(message);
+        for _ in 1..limits::INBOX_SLICE {
+            let Some(message) = inbox.try_recv() else { break };
+            thread.dispatch(message);
+        }
+        thread.env.yield_now().await;
+    }
+}
+
+/// Answers clients, a slice at a time.
+async fn serve_clients<E: Env>(thread: Rc<Thread<E>>) {
+    loop {
+        thread.clients.ready().await;
+        for _ in 0..limits::CLIENT_SLICE {
+            let Some(request) = thread.clients.pop() else { break };
+            client::service::serve(&thread, request);
+        }
+        thread.env.yield_now().await;
+    }
+}
+
+/// Commits the log until it fails.
+async fn serve_log<E: Env>(thread: Rc<Thread<E>>) {
+    commit::run(&thread.group, &thread.commit, &*thread).await;
+}

@@ -1,0 +1,220 @@
+//! Starting a task thread: open the log, find where every topology was, start the loops.
+//!
+//! Relies on the group's recovery: when `open` returns, every durable entry is applied and what was
+//! prepared without a decision is reported. What must stay true: no loop runs before all of them
+//! exist, so that the first message finds its queue.
+
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rama_core::microbatch::Ledger;
+use rama_io::{Category, Env};
+use rama_storage::lsm::{Read, WriteBatch};
+use rama_storage::{Entry, Group, GroupOptions, Identity, Op, Recovered};
+use rama_wire::SpaceId;
+
+use super::{Inbox, TaskState, Thread, serve_clients, serve_inbox, serve_log};
+use crate::category_queue::Queue;
+use crate::client::watch::{self, Watches};
+use crate::commit::Commit;
+use crate::context::EventContext;
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::Layout;
+use crate::message::Post;
+use crate::metrics::ModuleMetrics;
+use crate::microbatch_driver::{self, Boot, Coordinating, Participating};
+use crate::stream_driver::{self, Streaming};
+use crate::system_keys;
+use crate::topology_def::TopologyKind;
+
+/// What a task thread is started with.
+pub(crate) struct ThreadStart<E: Env> {
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) metrics: Arc<ModuleMetrics>,
+    pub(crate) index: u32,
+    pub(crate) cluster: u128,
+    pub(crate) dir: PathBuf,
+    pub(crate) inbox: Inbox<E>,
+    pub(crate) peers: Arc<[Arc<dyn Post>]>,
+    pub(crate) storage: GroupOptions,
+}
+
+/// Opens the thread's data and starts its loops on the executor of `env`.
+pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<()> {
+    let ThreadStart { layout, metrics, index, cluster, dir, inbox, peers, storage } = start;
+    let partitions: Vec<u32> = (index..layout.tasks).step_by(layout.threads as usize).collect();
+    let identity = Identity { cluster, group: index };
+    let opened = Group::open(&env, &dir, identity, &partitions, storage).await;
+    let (group, recovered) = opened.map_err(|error| {
+        let text = format!("could not open the data of task thread {index} in {}", dir.display());
+        let error = Error::from(error);
+        Error::new(error.kind(), text).caused_by(error)
+    })?;
+    let tasks = partitions.iter().map(|&task| task_state(&env, &layout, &group, task));
+    let tasks = tasks.collect::<Result<Vec<_>>>()?;
+    initialize(&layout, &group, &tasks).await?;
+    let hosts_coordinators = layout.thread_of(0) == index;
+    let coordinators = layout.topologies.iter().enumerate().map(|(topology, found)| {
+        let here = hosts_coordinators && found.kind == TopologyKind::Microbatch;
+        here.then(|| Rc::new(Coordinating::new(topology as u16)))
+    });
+    let thread = Rc::new(Thread {
+        coordinators: coordinators.collect(),
+        commit: Commit::new(group.applied()),
+        grown: RefCell::default(),
+        clients: Queue::default(),
+        loops: RefCell::default(),
+        env,
+        layout,
+        index,
+        metrics,
+        tasks,
+        group,
+        peers,
+    });
+    thread.start_loops(&recovered)?;
+    thread.spawn(Category::Replication, serve_inbox(thread.clone(), inbox));
+    Ok(())
+}
+
+fn task_state<E: Env>(
+    env: &E,
+    layout: &Arc<Layout>,
+    group: &Group<E>,
+    task: u32,
+) -> Result<TaskState<E>> {
+    let partition = group.partition(task)?;
+    let mut streams = Vec::new();
+    let mut participants = Vec::new();
+    for (topology, found) in layout.topologies.iter().enumerate() {
+        let topology = topology as u16;
+        let store = partition.store().clone();
+        let context = EventContext::new(env.clone(), store, layout.clone(), task, topology);
+        let (stream, participant) = match found.kind {
+            TopologyKind::Stream => (Some(Streaming::new(topology, task, layout, env.random_u64(), context)), None),
+            TopologyKind::Microbatch => {
+                (None, Some(Rc::new(Participating::new(topology, task, context))))
+            }
+        };
+        streams.push(stream.map(Rc::new));
+        participants.push(participant);
+    }
+    Ok(TaskState {
+        id: task,
+        partition,
+        watches: Watches::default(),
+        pending_appends: Cell::new(0),
+        record_bytes: layout.depots.iter().map(|_| Cell::new(0)).collect(),
+        streams,
+        participants,
+    })
+}
+
+/// Writes the initial values of PStates that are new on this thread, before anybody reads them.
+async fn initialize<E: Env>(
+    layout: &Layout,
+    group: &Group<E>,
+    tasks: &[TaskState<E>],
+) -> Result<()> {
+    let mut entry = Entry::new();
+    for task in tasks {
+        let mut batch = WriteBatch::new();
+        for (pstate, definition) in layout.pstates.iter().zip(&layout.definition.pstates) {
+            let Some(initial) = &definition.initial else { continue };
+            if definition.global && task.id != 0 {
+                continue;
+            }
+            let marker = system_keys::initialized(pstate.space.0);
+            let mut there = false;
+            task.partition.store().get(SpaceId::SYSTEM, &marker, &mut |found| {
+                there = found.is_some();
+            })?;
+            if !there {
+                batch.put(pstate.space, b"", initial);
+                batch.put(SpaceId::SYSTEM, &marker, b"");
+            }
+        }
+        if !batch.is_empty() {
+            entry.push(Op::Write { partition: task.id, batch });
+        }
+    }
+    if entry.is_empty() {
+        return Ok(());
+    }
+    let index = group.append(entry)?.index;
+    group.wait_durable(index).await?;
+    group.apply(index)?;
+    Ok(())
+}
+
+impl<E: Env> Thread<E> {
+    fn start_loops(self: &Rc<Self>, recovered: &Recovered) -> Result<()> {
+        self.spawn(Category::Replication, serve_log(self.clone()));
+        self.spawn(Category::Client, serve_clients(self.clone()));
+        for coordinator in self.coordinators.iter().flatten() {
+            self.start_coordinator(coordinator)?;
+        }
+        for (place, task) in self.tasks.iter().enumerate() {
+            self.spawn(Category::Client, watch::run(self.clone(), place));
+            for participant in task.participants.iter().flatten() {
+                let boot = self.boot_of(participant, recovered)?;
+                let run = microbatch_driver::run(self.clone(), participant.clone(), boot);
+                self.spawn(Category::FlexLatency, run);
+            }
+            for stream in task.streams.iter().flatten() {
+                stream_driver::boot(self, stream)?;
+                let run = stream_driver::run(self.clone(), stream.clone());
+                self.spawn(Category::LowLatency, run);
+            }
+            for depot in 0..self.layout.depots.len() {
+                self.mark_grown(task.id, depot as u16);
+            }
+        }
+        crate::depot::announce_growth(self);
+        Ok(())
+    }
+
+    fn start_coordinator(self: &Rc<Self>, coordinator: &Rc<Coordinating>) -> Result<()> {
+        let topology = &self.layout.topologies[usize::from(coordinator.topology)];
+        let key = system_keys::ledger(topology.slot);
+        let ledger = self.system_value(0, &key, Ledger::decode)?;
+        let starts = crate::start::microbatch(self.layout.tasks, topology);
+        let options = topology.coordinator_options(&self.layout, &starts);
+        let me = coordinator.clone();
+        let run = microbatch_driver::run_coordinator(self.clone(), me, options, ledger);
+        self.spawn(Category::FlexLatency, run);
+        Ok(())
+    }
+
+    fn boot_of(&self, participant: &Participating<E>, recovered: &Recovered) -> Result<Boot> {
+        let slot = self.layout.topologies[usize::from(participant.topology)].slot;
+        let key = system_keys::committed(slot);
+        let decode = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes);
+        let committed = self.system_value(participant.task, &key, decode)?.unwrap_or(0);
+        let prepared = recovered
+            .prepared
+            .iter()
+            .filter(|found| found.partition == participant.task && found.slot == slot)
+            .map(|found| microbatch_driver::position(found.txn, found.attempt))
+            .max();
+        Ok(Boot { committed, prepared })
+    }
+
+    /// Reads and decodes a value of the system space of a local task.
+    pub(crate) fn system_value<T, X: std::fmt::Display>(
+        &self,
+        task: u32,
+        key: &[u8],
+        decode: impl Fn(&[u8]) -> Result<T, X>,
+    ) -> Result<Option<T>> {
+        let mut found = None;
+        let store = self.local(task).partition.store();
+        store.get(SpaceId::SYSTEM, key, &mut |bytes| found = bytes.map(&decode))?;
+        found.transpose().map_err(|error| {
+            let text = format!("could not read the system state {key:?} of task {task}: {error}");
+            Error::new(ErrorKind::Corrupt, text)
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! Modules that the engine's own tests run: a bank on microbatches, words on a stream.
+//!
+//! Relies on the author's API alone, as any module does.
+
+use crate::pstate::PState;
+use crate::schema::Map;
+use crate::{Depot, Module, Partition, Setup, SourceOptions};
+
+pub(crate) const DEPOSITS: Depot<(u64, i64)> = Depot::named("*deposits");
+/// From, to, cents.
+pub(crate) const TRANSFERS: Depot<(u64, u64, i64)> = Depot::named("*transfers");
+pub(crate) const FUNDS: PState<Map<u64, i64>> = PState::named("$$funds");
+/// How often an account was touched by a deposit.
+pub(crate) const TOUCHES: PState<Map<u64, u64>> = PState::named("$$touches");
+
+/// Transfers across tasks, exactly once; deposits come in through the same topology.
+pub(crate) struct Bank;
+
+impl Module for Bank {
+    fn define(&self, m: &mut Setup) {
+        m.depot(DEPOSITS, Partition::hash_by(|d: &(u64, i64)| d.0));
+        m.depot(TRANSFERS, Partition::hash_by(|t: &(u64, u64, i64)| t.0));
+        let mut bank = m.microbatch("bank");
+        let (funds, touches) = (bank.pstate(FUNDS), bank.pstate(TOUCHES));
+        bank.source_with(DEPOSITS, SourceOptions::new().start_from_beginning()).each(
+            move |task, (user, cents)| {
+                funds.key(&user).update(task, |f| f.unwrap_or(0) + cents);
+                touches.key(&user).update(task, |n| n.unwrap_or(0) + 1);
+            },
+        );
+        bank.source_with(TRANSFERS, SourceOptions::new().start_from_beginning())
+            .map(move |task, (from, to, cents)| {
+                funds.key(&from).update(task, |f| f.unwrap_or(0) - cents);
+                (to, cents)
+            })
+            .hash_partition(|(to, _)| to)
+            .each(move |task, (to, cents)| {
+                funds.key(&to).update(task, |f| f.unwrap_or(0) + cents);
+            });
+    }
+}
+
+pub(crate) const LINES: Depot<String> = Depot::named("*lines");
+pub(crate) const COUNTS: PState<Map<String, u64>> = PState::named("$$counts");
+pub(crate) const EXACT: PState<Map<String, u64>> = PState::named("$$exact");
+
+/// Words counted by a stream and, exactly, by a microbatch. The word `poison` fails.
+pub(crate) struct Words;
+
+impl Module for Words {
+    fn define(&self, m: &mut Setup) {
+        m.depot(LINES, Partition::random());
+        let mut stream = m.stream("count");
+        let counts = stream.pstate(COUNTS);
+        let options = SourceOptions::new().start_from_beginning().retries(1);
+        stream
+            .source_with(LINES, options)
+            .flat_map(|task, line| {
+                task.ack_return(&(line.len() as u64));
+                words(line)
+            })
+            .hash_partition(|word| word.clone())
+            .each(move |task, word| counts.key(&word).update(task, |n| n.unwrap_or(0) + 1));
+        let mut exact = m.microbatch("exact");
+        let counts = exact.pstate(EXACT);
+        let options = SourceOptions::new().start_from_beginning().retries(1);
+        exact
+            .source_with(LINES, options)
+            .flat_map(|_, line| words(line))
+            .hash_partition(|word| word.clone())
+            .each(move |task, word| {
+                if word == "poison" {
+                    task.fail("poisoned");
+                }
+                counts.key(&word).update(task, |n| n.unwrap_or(0) + 1);
+            });
+    }
+}
+
+fn words(line: String) -> Vec<String> {
+    line.split_whitespace().map(str::to_owned).collect()
+}
