@@ -1,7 +1,10 @@
 //! Which way of writing durably is faster on a device: O_DSYNC, or write and fdatasync.
 //!
 //! Relies on `file` for both ways. Asked once per executor and device, by the first file opened
-//! there; measured once per process and device, on an unnamed file that disappears by itself. That
+//! there; measured once per process and device, on an unnamed file that disappears by itself.
+//! Measured with idle and with busy cores: without a device that writes through, an O_DSYNC write
+//! is finished by a kernel thread that may have to wait a whole tick for its core (4 ms against
+//! 0.15 ms were seen), so the one round trip must win in both. That
 //! file is not empty, which is a guard of its own: O_DIRECT reads were seen to fail with EOPNOTSUPP
 //! for a whole executor when the first file it opened on a device was empty.
 
@@ -12,12 +15,14 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 
 use crate::env::{File, Open};
+use crate::probe;
 
 use super::blocking;
 use super::executor::Local;
@@ -25,8 +30,9 @@ use super::file::GlommioFile;
 
 const PROBE_BYTES: u64 = 64 << 10;
 const PROBE_BLOCK: usize = 4096;
-const PROBE_ROUNDS: u64 = 15;
-const PROBE_MAX: Duration = Duration::from_millis(200);
+const PROBE_ROUNDS: u64 = 11;
+/// Of each of the two measurements.
+const PROBE_MAX: Duration = Duration::from_millis(100);
 
 /// How a file is written durably.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +51,7 @@ pub(super) async fn of_device(local: &Rc<Local>, path: &Path) -> DurableWrite {
     let forced = local.shared.durable_write;
     let dir = path.parent().unwrap_or(Path::new("/")).to_owned();
     let Ok(device) = fs::metadata(&dir).map(|dir| dir.dev()) else {
-        return forced.unwrap_or(DurableWrite::Dsync);
+        return forced.unwrap_or(DurableWrite::Fdatasync);
     };
     if let Some(known) = local.devices.borrow().get(&device) {
         return *known;
@@ -56,9 +62,9 @@ pub(super) async fn of_device(local: &Rc<Local>, path: &Path) -> DurableWrite {
         .get(&device)
         .copied();
     let wanted = forced.or(measured);
-    let found = probe(local, dir, wanted)
+    let found = measure(local, dir, wanted)
         .await
-        .unwrap_or(DurableWrite::Dsync);
+        .unwrap_or(DurableWrite::Fdatasync);
     if wanted.is_none() {
         tracing::debug!(device, ?found, "measured durable writes");
         MEASURED
@@ -71,7 +77,7 @@ pub(super) async fn of_device(local: &Rc<Local>, path: &Path) -> DurableWrite {
 }
 
 /// Reads and, unless the answer is known, writes an unnamed file in `dir`.
-async fn probe(
+async fn measure(
     local: &Rc<Local>,
     dir: PathBuf,
     known: Option<DurableWrite>,
@@ -87,6 +93,22 @@ async fn probe(
     if let Some(known) = known {
         return Ok(known);
     }
+    let [dsync, fdatasync] = medians(&files).await?;
+    if dsync >= fdatasync {
+        return Ok(DurableWrite::Fdatasync);
+    }
+    let busy = BusyCores::start();
+    let [dsync, fdatasync] = medians(&files).await?;
+    drop(busy);
+    Ok(if dsync <= fdatasync {
+        DurableWrite::Dsync
+    } else {
+        DurableWrite::Fdatasync
+    })
+}
+
+/// The median time of a durable overwrite of each file, taking turns.
+async fn medians(files: &[GlommioFile; 2]) -> io::Result<[Duration; 2]> {
     let mut times = [Vec::new(), Vec::new()];
     let started = Instant::now();
     for round in 0..PROBE_ROUNDS {
@@ -101,12 +123,31 @@ async fn probe(
             break;
         }
     }
-    let [dsync, fdatasync] = times.map(median);
-    Ok(if dsync <= fdatasync {
-        DurableWrite::Dsync
-    } else {
-        DurableWrite::Fdatasync
-    })
+    Ok(times.map(median))
+}
+
+/// A spinning thread per core, until dropped.
+struct BusyCores(Arc<AtomicBool>);
+
+impl BusyCores {
+    fn start() -> BusyCores {
+        let stop = Arc::new(AtomicBool::new(false));
+        for _ in probe::cores() {
+            let stop = stop.clone();
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        BusyCores(stop)
+    }
+}
+
+impl Drop for BusyCores {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn unnamed(dir: &Path) -> io::Result<fs::File> {

@@ -52,6 +52,11 @@ impl Watchdog {
         self.stalls.load(Ordering::Relaxed)
     }
 
+    #[cfg(test)]
+    pub(super) fn asleep(&self) -> bool {
+        self.asleep.load(Ordering::SeqCst)
+    }
+
     /// Watches until every executor has stopped.
     pub(super) fn watch(&self, pulses: &[Arc<Pulse>]) {
         let _ = self.thread.set(std::thread::current());

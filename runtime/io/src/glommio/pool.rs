@@ -235,18 +235,6 @@ impl<T: Send + 'static> Pool<T> {
             preempt: config.preempt.max(PREEMPT_MIN),
             ..config
         };
-        Pool::start_unchecked(config, main)
-    }
-
-    /// Without the lower limit of `preempt`, for the test that provokes the park hang.
-    pub(super) fn start_unchecked<Main, Running>(
-        config: PoolConfig,
-        main: Main,
-    ) -> Result<Pool<T>, PoolError>
-    where
-        Main: Fn(GlommioEnv, usize) -> Running + Clone + Send + 'static,
-        Running: Future<Output = T> + 'static,
-    {
         probe::require_io_uring(probe::open_ring)?;
         probe::require_memlock(probe::memlock_limit())?;
         let cores = probe::cores();
@@ -332,6 +320,11 @@ impl<T: Send + 'static> Pool<T> {
     /// taken away, or the park hang that the watchdog ended.
     pub fn stalls(&self) -> u64 {
         self.dog.stalls()
+    }
+
+    #[cfg(test)]
+    pub(super) fn dog(&self) -> Arc<Watchdog> {
+        self.dog.clone()
     }
 
     /// Whether each executor has a core of its own.

@@ -1,1 +1,443 @@
-//! The traps of glommio, each with its guard.
+//! The traps of glommio, each with its guard; and what a pool promises about its end.
+
+use std::cell::Cell;
+use std::process::Command;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::env::{Category, Env, File, Open, Receiver, Sender, Transport};
+
+fn config(executors: usize) -> PoolConfig {
+    PoolConfig {
+        executors,
+        pin: Pin::Unpinned,
+        ..PoolConfig::default()
+    }
+}
+
+/// Runs `main` on one executor.
+fn on_one<T: Send + 'static, F: Future<Output = T> + 'static>(
+    main: impl Fn(GlommioEnv) -> F + Clone + Send + 'static,
+) -> T {
+    let pool = Pool::start(config(1), move |env, _| main(env)).unwrap();
+    pool.join().unwrap().remove(0)
+}
+
+fn spin(duration: Duration) {
+    let begun = Instant::now();
+    while begun.elapsed() < duration {
+        std::hint::spin_loop();
+    }
+}
+
+/// With a preempt timer of microseconds the scheduler finds itself preempted before it ran anything,
+/// answers "idle" and parks with a runnable task. How short it must be depends on the machine, so
+/// the test goes down until it happens. Without the watchdog it then hangs for ever.
+#[test]
+fn an_executor_that_parks_with_runnable_tasks_is_woken() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let provoke = move || {
+        for micros in (5..=80).rev().step_by(5) {
+            let pool = Pool::start(config(1), move |env, _| async move {
+                turns_with_short_timer(&env, Duration::from_micros(micros)).await
+            });
+            let pool = pool.unwrap();
+            let dog = pool.dog();
+            let turns = pool.join().unwrap()[0];
+            println!("{micros} µs: {} stalls, {turns} turns", dog.stalls());
+            if dog.stalls() >= 2 {
+                break;
+            }
+        }
+        let _ = sender.send(());
+    };
+    let thread = std::thread::spawn(provoke);
+    receiver
+        .recv_timeout(Duration::from_secs(20))
+        .expect("an executor parked for ever");
+    thread.join().unwrap();
+}
+
+/// Takes turns for 50 ms in a queue whose preempt timer is `timer`.
+async fn turns_with_short_timer(env: &GlommioEnv, timer: Duration) -> u64 {
+    let queue = glommio::executor().create_task_queue(
+        glommio::Shares::Static(1000),
+        glommio::Latency::Matters(timer),
+        "short",
+    );
+    let (done, finished) = futures_channel::oneshot::channel();
+    let inner = env.clone();
+    let turns = async move {
+        let (begun, mut turns) = (Instant::now(), 0);
+        while begun.elapsed() < Duration::from_millis(50) {
+            inner.yield_now().await;
+            turns += 1;
+        }
+        let _ = done.send(turns);
+    };
+    let slot: guard::Slot = Rc::new(std::cell::RefCell::new(Some(Box::pin(turns))));
+    let task = guard::Guarded::new(slot, env.0.pulse.clone(), |_| {});
+    glommio::spawn_local_into(task, queue).unwrap().detach();
+    finished.await.unwrap()
+}
+
+#[test]
+fn a_preempt_timer_below_a_millisecond_is_raised() {
+    let config = PoolConfig {
+        preempt: Duration::from_micros(1),
+        ..config(1)
+    };
+    let pool = Pool::start(config, |env, _| async move {
+        for _ in 0..10_000 {
+            env.yield_now().await;
+        }
+    });
+    pool.unwrap().join().unwrap();
+}
+
+#[test]
+fn sixteen_executors_on_few_cores_talk_to_each_other_and_none_hangs() {
+    const COUNT: usize = 16;
+    const MESSAGES: u64 = 2_000;
+    let mut senders = Vec::new();
+    let mut receivers = Vec::new();
+    for _ in 0..COUNT {
+        let (sender, receiver) = GlommioTransport.channel::<u64>();
+        senders.push(sender);
+        receivers.push(std::sync::Mutex::new(Some(receiver)));
+    }
+    let receivers = Arc::new(receivers);
+    let pool = Pool::start(config(COUNT), move |env, index| {
+        let (senders, receivers) = (senders.clone(), receivers.clone());
+        async move {
+            let mut receiver = receivers[index].lock().unwrap().take().unwrap();
+            env.spawn(Category::Client, async move {
+                for message in 0..MESSAGES {
+                    for sender in &senders {
+                        sender.send(message).unwrap();
+                    }
+                    if message % 64 == 0 {
+                        glommio::executor().yield_task_queue_now().await;
+                    }
+                }
+            });
+            let mut sum = 0;
+            for _ in 0..MESSAGES * COUNT as u64 {
+                sum += receiver.recv().await.unwrap();
+            }
+            sum
+        }
+    });
+    let sums = pool.unwrap().join().unwrap();
+    let expected = COUNT as u64 * (0..MESSAGES).sum::<u64>();
+    assert_eq!(sums, vec![expected; COUNT]);
+}
+
+#[test]
+fn a_panic_in_a_task_ends_its_executor_alone_and_join_tells() {
+    let dropped = Arc::new(AtomicBool::new(false));
+    let seen = dropped.clone();
+    struct Tell(Arc<AtomicBool>);
+    impl Drop for Tell {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let survived = Arc::new(AtomicU64::new(0));
+    let count = survived.clone();
+    let pool = Pool::start(config(2), move |env, index| {
+        let (seen, count) = (seen.clone(), count.clone());
+        async move {
+            if index == 0 {
+                let tell = Tell(seen);
+                env.spawn(Category::Background, async {
+                    panic!("a bug in the engine")
+                });
+                std::future::pending::<()>().await;
+                drop(tell);
+            }
+            env.sleep(Duration::from_millis(50)).await;
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let error = pool.unwrap().join().unwrap_err();
+    assert_eq!(error.to_string(), "executor 0 ended: a bug in the engine");
+    assert!(dropped.load(Ordering::SeqCst), "its futures were dropped");
+    assert_eq!(survived.load(Ordering::SeqCst), 1, "the other one went on");
+}
+
+#[test]
+fn an_executor_that_ends_drops_every_future_it_has() {
+    let (sender, receiver) = GlommioTransport.channel::<u8>();
+    let receiver = std::sync::Mutex::new(Some(receiver));
+    let receiver = Arc::new(receiver);
+    let pool = Pool::start(config(1), move |env, _| {
+        let mut receiver = receiver.lock().unwrap().take().unwrap();
+        async move {
+            env.spawn(Category::Client, async move {
+                while receiver.recv().await.is_some() {}
+            });
+            env.yield_now().await;
+        }
+    });
+    pool.unwrap().join().unwrap();
+    assert_eq!(sender.send(1), Err(1), "the receiver is gone with its task");
+}
+
+#[test]
+fn a_foreign_thread_wakes_a_parked_executor() {
+    let (sender, receiver) = GlommioTransport.channel::<Instant>();
+    let receiver = Arc::new(std::sync::Mutex::new(Some(receiver)));
+    let pool = Pool::start(config(1), move |_, _| {
+        let mut receiver = receiver.lock().unwrap().take().unwrap();
+        async move {
+            let mut latencies = Vec::new();
+            while let Some(sent) = receiver.recv().await {
+                latencies.push(sent.elapsed());
+            }
+            latencies.sort();
+            latencies[latencies.len() / 2]
+        }
+    });
+    for _ in 0..50 {
+        std::thread::sleep(Duration::from_millis(2));
+        sender.send(Instant::now()).unwrap();
+    }
+    drop(sender);
+    let median = pool.unwrap().join().unwrap()[0];
+    println!("a parked executor answers after {median:?}");
+    assert!(
+        median < Duration::from_millis(4),
+        "the watchdog did it, not the wake-up: {median:?}"
+    );
+}
+
+#[test]
+fn an_idle_pool_uses_no_processor() {
+    let (sender, receiver) = GlommioTransport.channel::<u8>();
+    let receiver = Arc::new(std::sync::Mutex::new(Some(receiver)));
+    let pool = Pool::start(config(1), move |_, _| {
+        let mut receiver = receiver.lock().unwrap().take().unwrap();
+        async move {
+            receiver.recv().await;
+        }
+    });
+    let pool = pool.unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(
+        pool.dog().asleep(),
+        "the watchdog sleeps while nothing is runnable"
+    );
+    sender.send(1).unwrap();
+    pool.join().unwrap();
+}
+
+/// O_DIRECT reads were seen to fail with EOPNOTSUPP when the first file opened on a device was
+/// empty; a file from `DmaFile::create` cannot be read at all.
+#[test]
+fn the_first_file_of_an_executor_may_be_empty_and_is_readable() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("first");
+    let found = on_one(move |env| {
+        let path = path.clone();
+        async move {
+            let file = env.open(&path, Open::Create).await.unwrap();
+            assert!(file.read(0, 512).await.unwrap().is_empty());
+            file.write_durable(0, file.buffer(1024)).await.unwrap();
+            file.read(0, 4096).await.unwrap().len()
+        }
+    });
+    assert_eq!(found, 1024);
+    assert_eq!(
+        std::fs::read_dir(dir.path()).unwrap().count(),
+        1,
+        "the probe leaves nothing"
+    );
+}
+
+#[test]
+fn a_panic_in_a_blocking_call_is_an_error() {
+    let error = on_one(|_| async {
+        let failed = blocking::run::<()>(|| panic!("a bug in a call")).await;
+        failed.unwrap_err().to_string()
+    });
+    assert_eq!(error, "a blocking call panicked: a bug in a call");
+}
+
+/// A panic while a future is dropped must not end the clean-up half way.
+#[test]
+fn a_panic_while_futures_are_dropped_is_reported() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("a bug in a drop");
+        }
+    }
+    let pool = Pool::start(config(1), |env, _| async move {
+        let bomb = Bomb;
+        env.spawn(Category::Client, async move {
+            std::future::pending::<()>().await;
+            drop(bomb);
+        });
+        env.yield_now().await;
+    });
+    let error = pool.unwrap().join().unwrap_err();
+    assert!(error.to_string().contains("a bug in a drop"), "{error}");
+}
+
+/// Runs one test of this file in a process of its own, with a limit that would break the others.
+fn in_a_child(test: &str, limit: &str) {
+    if std::env::var_os("RAMA_IO_CHILD").is_some() {
+        return;
+    }
+    let child = Command::new("sh")
+        .args(["-c", &format!("{limit} && exec \"$0\" \"$@\"")])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env("RAMA_IO_CHILD", "1")
+        .output()
+        .unwrap();
+    let output = String::from_utf8_lossy(&child.stdout);
+    assert!(
+        child.status.success(),
+        "{output}{}",
+        String::from_utf8_lossy(&child.stderr)
+    );
+    assert!(output.contains("1 passed"), "{output}");
+}
+
+#[test]
+fn too_little_locked_memory_is_refused_with_the_remedy() {
+    in_a_child(
+        "glommio::tests::too_little_locked_memory_is_refused_with_the_remedy",
+        "ulimit -l 64",
+    );
+    if std::env::var_os("RAMA_IO_CHILD").is_some() {
+        let refused = Pool::start(config(1), |_, _| async {}).err().unwrap();
+        assert!(refused.to_string().contains("ulimit -l 8192"), "{refused}");
+    }
+}
+
+#[test]
+fn counters_tell_what_went_to_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("f");
+    for durable_write in [DurableWrite::Dsync, DurableWrite::Fdatasync] {
+        let path = path.with_extension(format!("{durable_write:?}"));
+        let config = PoolConfig {
+            durable_write: Some(durable_write),
+            ..config(1)
+        };
+        let pool = Pool::start(config, move |env, _| {
+            let path = path.clone();
+            async move {
+                let file = env.open(&path, Open::Create).await.unwrap();
+                file.write(0, file.buffer(4096)).await.unwrap();
+                file.flush().await.unwrap();
+                file.write_durable(0, file.buffer(512)).await.unwrap();
+            }
+        });
+        let pool = pool.unwrap();
+        let counters = pool.counters();
+        pool.join().unwrap();
+        let found = (
+            counters.written_bytes(),
+            counters.writes(),
+            counters.flushes(),
+        );
+        assert_eq!(found, (4608, 2, 2), "{durable_write:?}");
+    }
+}
+
+#[test]
+fn every_category_gets_a_share_of_a_busy_executor() {
+    let done = on_one(|env| async move {
+        let done: Rc<[Cell<u32>; 6]> = Rc::default();
+        for category in Category::ALL {
+            let (inner, done) = (env.clone(), done.clone());
+            env.spawn(category, async move {
+                loop {
+                    spin(Duration::from_micros(20));
+                    done[category as usize].set(done[category as usize].get() + 1);
+                    inner.yield_now().await;
+                }
+            });
+        }
+        env.sleep(Duration::from_millis(400)).await;
+        [0, 1, 2, 3, 4, 5].map(|index: usize| done[index].get())
+    });
+    println!("turns by category: {done:?}");
+    assert!(done.iter().all(|turns| *turns > 0), "{done:?}");
+    assert!(
+        done[0] > done[5],
+        "replication gets more than background: {done:?}"
+    );
+}
+
+#[test]
+fn channels_carry_millions_of_messages_a_second() {
+    const MESSAGES: u64 = 2_000_000;
+    let (sender, receiver) = GlommioTransport.channel::<u64>();
+    let receiver = Arc::new(std::sync::Mutex::new(Some(receiver)));
+    let pool = Pool::start(config(2), move |env, index| {
+        let sender = (index == 1).then(|| sender.clone());
+        let receiver = if index == 0 {
+            receiver.lock().unwrap().take()
+        } else {
+            None
+        };
+        async move {
+            let begun = Instant::now();
+            for message in sender.iter().flat_map(|_| 0..MESSAGES) {
+                sender.as_ref().unwrap().send(message).unwrap();
+                if message % 1_000 == 0 {
+                    env.yield_now().await;
+                }
+            }
+            let Some(mut receiver) = receiver else {
+                return 0.0;
+            };
+            for message in 0..MESSAGES {
+                assert_eq!(receiver.recv().await, Some(message));
+            }
+            MESSAGES as f64 / begun.elapsed().as_secs_f64()
+        }
+    });
+    let rate = pool.unwrap().join().unwrap()[0];
+    println!("{:.1} million messages a second", rate / 1e6);
+    assert!(rate > 500_000.0, "only {rate:.0} messages a second");
+}
+
+#[test]
+fn both_ways_of_writing_durably_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("f");
+    let medians = on_one(move |env| {
+        let path = path.clone();
+        async move {
+            let mut medians = Vec::new();
+            for way in [DurableWrite::Fdatasync, DurableWrite::Dsync] {
+                let path = path.with_extension(format!("{way:?}"));
+                env.open(&path, Open::Create).await.unwrap();
+                let opened = GlommioFile::open(env.0.clone(), &path, Open::Existing, way);
+                let file = opened.await.unwrap();
+                file.write_durable(0, file.buffer(64 << 10)).await.unwrap();
+                let mut times = Vec::new();
+                for round in 0..40_u64 {
+                    let begun = Instant::now();
+                    let at = round % 16 * 4096;
+                    file.write_durable(at, file.buffer(4096)).await.unwrap();
+                    times.push(begun.elapsed());
+                }
+                times.sort();
+                medians.push((way, times[20], times[36]));
+            }
+            medians
+        }
+    });
+    println!("durable 4 KiB, p50 and p90: {medians:?}");
+    assert_eq!(medians.len(), 2);
+}
