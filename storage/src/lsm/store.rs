@@ -153,7 +153,7 @@ impl<E: Env> Store<E> {
     /// The same from a checked batch in borrowed bytes.
     pub fn apply_ops(&self, batch: Batch<'_>, index: Index) {
         let mut state = self.inner.state.borrow_mut();
-        if index <= state.persisted || batch.is_empty() {
+        if index <= state.persisted {
             return;
         }
         let last = state.active.span.map(|(_, last)| last);

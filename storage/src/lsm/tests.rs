@@ -9,6 +9,7 @@ use crate::lsm::{Order, Read, WriteBatch};
 
 mod files;
 mod model;
+mod speed;
 
 /// A seeded random stream (splitmix64).
 pub(crate) struct Rng(pub u64);
