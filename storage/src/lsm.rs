@@ -11,6 +11,8 @@
 //! `memtable`, `table` (one sorted file), `run`, `merge`, `levels` (all layers of a moment),
 //! `store`, `flush`, `compaction`, `manifest`.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod batch;
 mod compaction;
 mod error;
@@ -20,6 +22,7 @@ mod levels;
 mod manifest;
 mod memtable;
 mod merge;
+mod mutant;
 mod overlay;
 mod ranges;
 mod read;
@@ -31,7 +34,7 @@ mod table;
 pub use batch::{Batch, BatchError, Op, WriteBatch};
 pub use error::{Corruption, Error};
 pub use overlay::{Change, Overlay};
-pub use read::{Order, Read};
+pub use read::{Order, Read, Visit};
 pub use snapshot::Snapshot;
 pub use store::{Identity, Store, StoreOptions};
 

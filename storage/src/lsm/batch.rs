@@ -86,7 +86,9 @@ impl WriteBatch {
     /// When the bytes are not exactly what [`WriteBatch::as_bytes`] gives.
     pub fn from_bytes(bytes: &[u8]) -> Result<WriteBatch, BatchError> {
         Batch::parse(bytes)?;
-        Ok(WriteBatch { bytes: bytes.to_vec() })
+        Ok(WriteBatch {
+            bytes: bytes.to_vec(),
+        })
     }
 
     /// The encoded form.
@@ -109,8 +111,14 @@ impl WriteBatch {
     /// # Panics
     /// When the key is over 64 KiB - 1 or the value over 256 MiB.
     pub fn put(&mut self, space: SpaceId, key: &[u8], value: &[u8]) {
-        assert!(key.len() <= KEY_BYTES_MAX, "a key has at most {KEY_BYTES_MAX} bytes");
-        assert!(value.len() <= VALUE_BYTES_MAX, "a value has at most {VALUE_BYTES_MAX} bytes");
+        assert!(
+            key.len() <= KEY_BYTES_MAX,
+            "a key has at most {KEY_BYTES_MAX} bytes"
+        );
+        assert!(
+            value.len() <= VALUE_BYTES_MAX,
+            "a value has at most {VALUE_BYTES_MAX} bytes"
+        );
         self.bytes.reserve(key.len() + value.len() + 10);
         self.head(PUT, space);
         self.varint(key.len());
@@ -124,7 +132,10 @@ impl WriteBatch {
     /// # Panics
     /// When the key is over 64 KiB - 1.
     pub fn delete(&mut self, space: SpaceId, key: &[u8]) {
-        assert!(key.len() <= KEY_BYTES_MAX, "a key has at most {KEY_BYTES_MAX} bytes");
+        assert!(
+            key.len() <= KEY_BYTES_MAX,
+            "a key has at most {KEY_BYTES_MAX} bytes"
+        );
         self.head(DELETE, space);
         self.varint(key.len());
         self.bytes.extend_from_slice(key);
@@ -135,8 +146,14 @@ impl WriteBatch {
     /// # Panics
     /// When a bound is over 64 KiB - 1.
     pub fn delete_range(&mut self, space: SpaceId, lo: &[u8], hi: &[u8]) {
-        assert!(lo.len() <= KEY_BYTES_MAX, "a key has at most {KEY_BYTES_MAX} bytes");
-        assert!(hi.len() <= KEY_BYTES_MAX, "a key has at most {KEY_BYTES_MAX} bytes");
+        assert!(
+            lo.len() <= KEY_BYTES_MAX,
+            "a key has at most {KEY_BYTES_MAX} bytes"
+        );
+        assert!(
+            hi.len() <= KEY_BYTES_MAX,
+            "a key has at most {KEY_BYTES_MAX} bytes"
+        );
         if lo >= hi {
             return;
         }
@@ -215,7 +232,10 @@ impl<'a> Iterator for Batch<'a> {
         if self.bytes.is_empty() {
             return None;
         }
-        let mut cursor = Cursor { bytes: self.bytes, at: 0 };
+        let mut cursor = Cursor {
+            bytes: self.bytes,
+            at: 0,
+        };
         let op = cursor.op().expect("the batch was checked when it was made");
         self.bytes = &self.bytes[cursor.at..];
         Some(op)
@@ -237,19 +257,33 @@ impl<'a> Cursor<'a> {
             PUT => {
                 let key = self.len(KEY_BYTES_MAX)?;
                 let value = self.len(VALUE_BYTES_MAX)?;
-                Ok(Op::Put { space, key: self.take(key)?, value: self.take(value)? })
+                Ok(Op::Put {
+                    space,
+                    key: self.take(key)?,
+                    value: self.take(value)?,
+                })
             }
             DELETE => {
                 let key = self.len(KEY_BYTES_MAX)?;
-                Ok(Op::Delete { space, key: self.take(key)? })
+                Ok(Op::Delete {
+                    space,
+                    key: self.take(key)?,
+                })
             }
             DELETE_RANGE => {
                 let lo = self.len(KEY_BYTES_MAX)?;
                 let hi = self.len(KEY_BYTES_MAX)?;
-                Ok(Op::DeleteRange { space, lo: self.take(lo)?, hi: self.take(hi)? })
+                Ok(Op::DeleteRange {
+                    space,
+                    lo: self.take(lo)?,
+                    hi: self.take(hi)?,
+                })
             }
             CLEAR => Ok(Op::Clear { space }),
-            _ => Err(BatchError { problem: "unknown kind of write", offset: start }),
+            _ => Err(BatchError {
+                problem: "unknown kind of write",
+                offset: start,
+            }),
         }
     }
 
@@ -257,7 +291,10 @@ impl<'a> Cursor<'a> {
     fn take(&mut self, len: usize) -> Result<&'a [u8], BatchError> {
         let rest = &self.bytes[self.at..];
         if rest.len() < len {
-            return Err(BatchError { problem: "the batch ends inside a write", offset: self.at });
+            return Err(BatchError {
+                problem: "the batch ends inside a write",
+                offset: self.at,
+            });
         }
         self.at += len;
         Ok(&rest[..len])
@@ -274,11 +311,17 @@ impl<'a> Cursor<'a> {
                 return if value <= max {
                     Ok(value)
                 } else {
-                    Err(BatchError { problem: "length over the limit", offset })
+                    Err(BatchError {
+                        problem: "length over the limit",
+                        offset,
+                    })
                 };
             }
         }
-        Err(BatchError { problem: "length over five bytes", offset })
+        Err(BatchError {
+            problem: "length over five bytes",
+            offset,
+        })
     }
 }
 

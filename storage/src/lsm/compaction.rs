@@ -14,6 +14,7 @@ use rama_wire::SpaceId;
 
 use crate::lsm::error::Error;
 use crate::lsm::levels::{Levels, Span};
+use crate::lsm::mutant::{Mutant, planted};
 use crate::lsm::ranges::RangeSet;
 use crate::lsm::read::Order;
 use crate::lsm::run::{Run, Writer};
@@ -110,7 +111,9 @@ impl<E: Env> Inner<E> {
         self.check_poison()?;
         let (sources, range) = {
             let state = self.state.borrow();
-            let Some(range) = due(&state.levels) else { return Ok(false) };
+            let Some(range) = due(&state.levels) else {
+                return Ok(false);
+            };
             (state.levels.runs[range.clone()].to_vec(), range)
         };
         let bottom = range.start == 0;
@@ -119,13 +122,31 @@ impl<E: Env> Inner<E> {
         let edit = move |levels: &mut Levels| {
             levels.runs.splice(range, merged);
         };
+        if planted(Mutant::SourcesRemovedFirst) {
+            self.remove_files(&sources).await?;
+            self.env
+                .sync_dir(&self.dir)
+                .await
+                .map_err(Error::io("sync", &self.dir))?;
+            self.switch(None, edit).await?;
+            return Ok(true);
+        }
         self.switch(None, edit).await?;
-        for table in sources.iter().flat_map(|run| run.tables()) {
+        self.remove_files(&sources).await?;
+        Ok(true)
+    }
+
+    async fn remove_files(&self, runs: &[Rc<Run>]) -> Result<(), Error> {
+        for table in runs.iter().flat_map(|run| run.tables()) {
             let path = table_path(&self.dir, table.id);
-            let removed = self.env.remove(&path).await.map_err(Error::io("remove", &path));
+            let removed = self
+                .env
+                .remove(&path)
+                .await
+                .map_err(Error::io("remove", &path));
             self.poison_on_io(removed)?;
         }
-        Ok(true)
+        Ok(())
     }
 
     async fn write_runs(
@@ -133,14 +154,27 @@ impl<E: Env> Inner<E> {
         sources: &[Rc<Run>],
         bottom: bool,
     ) -> Result<Option<Rc<Run>>, Error> {
-        let levels = Levels { frozen: Vec::new(), runs: sources.to_vec() };
+        let levels = Levels {
+            frozen: Vec::new(),
+            runs: sources.to_vec(),
+        };
         let spaces = || sources.iter().flat_map(|run| run.spaces());
         let ids: BTreeSet<SpaceId> = spaces().map(|space| space.id).collect();
         let mut writer = Writer::new(self, bottom);
         for id in ids {
             let mut ranges = RangeSet::default();
-            spaces().filter(|space| space.id == id).for_each(|s| ranges.extend(s.ranges()));
-            let merge = levels.merge(None, Span { space: id, lo: &[], hi: None }, Order::Ascending)?;
+            spaces()
+                .filter(|space| space.id == id)
+                .for_each(|s| ranges.extend(s.ranges()));
+            let merge = levels.merge(
+                None,
+                Span {
+                    space: id,
+                    lo: &[],
+                    hi: None,
+                },
+                Order::Ascending,
+            )?;
             writer.add_space(id, &ranges, merge).await?;
         }
         writer.finish().await
@@ -178,6 +212,10 @@ mod tests {
             most = most.max(runs.len());
         }
         assert!(most <= 10, "{most} runs");
-        assert!(written < 32 * 1000 * 10, "each byte rewritten {} times", written / 32_000);
+        assert!(
+            written < 32 * 1000 * 10,
+            "each byte rewritten {} times",
+            written / 32_000
+        );
     }
 }

@@ -11,8 +11,10 @@ use crate::lsm::batch::BatchError;
 
 /// Bytes that are not what was written there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("corrupt bytes in {file:?} at {offset}: expected {expected}, found {found}; \
-         restore this file from a replica or a backup")]
+#[error(
+    "corrupt bytes in {file:?} at {offset}: expected {expected}, found {found}; \
+         restore this file from a replica or a backup"
+)]
 pub struct Corruption {
     /// The damaged file.
     pub file: PathBuf,
@@ -45,7 +47,9 @@ pub enum Error {
     #[error("could not decode a write batch")]
     Batch(#[from] BatchError),
     /// The files belong to another store.
-    #[error("{path:?} belongs to {found}, not to {expected}: is the data directory or disk swapped?")]
+    #[error(
+        "{path:?} belongs to {found}, not to {expected}: is the data directory or disk swapped?"
+    )]
     Foreign {
         /// The file that says so.
         path: PathBuf,
@@ -69,6 +73,10 @@ impl Error {
         path: &std::path::Path,
     ) -> impl FnOnce(io::Error) -> Error {
         let path = path.to_path_buf();
-        move |source| Error::Io { action, path, source: Arc::new(source) }
+        move |source| Error::Io {
+            action,
+            path,
+            source: Arc::new(source),
+        }
     }
 }

@@ -13,6 +13,7 @@ use rama_wire::SpaceId;
 use crate::lsm::error::Error;
 use crate::lsm::levels::{Levels, Span};
 use crate::lsm::memtable::Memtable;
+use crate::lsm::mutant::{Mutant, planted};
 use crate::lsm::ranges::RangeSet;
 use crate::lsm::read::Order;
 use crate::lsm::run::{Run, Writer};
@@ -39,7 +40,10 @@ impl<E: Env> Store<E> {
         let frozen = {
             let mut state = inner.state.borrow_mut();
             state.freeze();
-            Levels { frozen: state.levels.frozen.clone(), runs: Vec::new() }
+            Levels {
+                frozen: state.levels.frozen.clone(),
+                runs: Vec::new(),
+            }
         };
         let Some((_, last)) = frozen.frozen.last().and_then(|memtable| memtable.span) else {
             return Ok(());
@@ -48,6 +52,16 @@ impl<E: Env> Store<E> {
         let bottom = inner.state.borrow().levels.runs.is_empty();
         let run = inner.poison_on_io(inner.write_memtables(&frozen, bottom).await)?;
         let count = frozen.frozen.len();
+        let last = if planted(Mutant::PersistedTooHigh) {
+            inner
+                .state
+                .borrow()
+                .active
+                .span
+                .map_or(last, |(_, last)| last)
+        } else {
+            last
+        };
         let edit = move |levels: &mut Levels| {
             levels.runs.extend(run);
             levels.frozen.drain(..count);
@@ -66,13 +80,24 @@ impl<E: Env> Inner<E> {
             self.sort(memtable).await;
         }
         let layers = || frozen.frozen.iter().map(|memtable| &memtable.layer);
-        let ids: BTreeSet<SpaceId> =
-            layers().flat_map(|layer| layer.spaces().map(|(id, _)| id)).collect();
+        let ids: BTreeSet<SpaceId> = layers()
+            .flat_map(|layer| layer.spaces().map(|(id, _)| id))
+            .collect();
         let mut writer = Writer::new(self, bottom);
         for id in ids {
             let mut ranges = RangeSet::default();
-            layers().filter_map(|layer| layer.space(id)).for_each(|s| ranges.extend(s.ranges()));
-            let merge = frozen.merge(None, Span { space: id, lo: &[], hi: None }, Order::Ascending)?;
+            layers()
+                .filter_map(|layer| layer.space(id))
+                .for_each(|s| ranges.extend(s.ranges()));
+            let merge = frozen.merge(
+                None,
+                Span {
+                    space: id,
+                    lo: &[],
+                    hi: None,
+                },
+                Order::Ascending,
+            )?;
             writer.add_space(id, &ranges, merge).await?;
         }
         writer.finish().await

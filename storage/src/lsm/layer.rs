@@ -55,7 +55,11 @@ impl Layer {
     #[inline]
     pub fn space(&self, id: SpaceId) -> Option<&Space> {
         let place = self.ids.partition_point(|other| *other < id);
-        if self.ids.get(place) == Some(&id) { self.spaces.get(place) } else { None }
+        if self.ids.get(place) == Some(&id) {
+            self.spaces.get(place)
+        } else {
+            None
+        }
     }
 
     #[inline]
@@ -70,7 +74,8 @@ impl Layer {
 
     #[inline]
     pub fn get(&self, space: SpaceId, key: &[u8]) -> Found<'_> {
-        self.space(space).map_or(Found::Unknown, |space| space.get(key))
+        self.space(space)
+            .map_or(Found::Unknown, |space| space.get(key))
     }
 
     /// Takes over every write of a batch, in order.

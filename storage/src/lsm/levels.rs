@@ -4,7 +4,6 @@
 //! changes; a change of the store makes a new one and shares the layers, so that a snapshot is a
 //! counted reference.
 
-use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use rama_wire::SpaceId;
@@ -13,7 +12,7 @@ use crate::lsm::error::Error;
 use crate::lsm::layer::Found;
 use crate::lsm::memtable::Memtable;
 use crate::lsm::merge::{Merge, Walk};
-use crate::lsm::read::Order;
+use crate::lsm::read::{Order, Visit};
 use crate::lsm::run::Run;
 use crate::lsm::table::hash_key;
 
@@ -42,7 +41,10 @@ impl Levels {
         key: &[u8],
         with: &mut dyn FnMut(Option<&[u8]>),
     ) -> Result<(), Error> {
-        for memtable in active.into_iter().chain(self.frozen.iter().rev().map(Rc::as_ref)) {
+        for memtable in active
+            .into_iter()
+            .chain(self.frozen.iter().rev().map(Rc::as_ref))
+        {
             match memtable.layer.get(space, key) {
                 Found::Value(value) => {
                     with(Some(value));
@@ -66,7 +68,9 @@ impl Levels {
     ) -> Result<(), Error> {
         let mut hash = None;
         for (age, run) in self.runs.iter().enumerate().rev() {
-            let Some(run) = run.space(space) else { continue };
+            let Some(run) = run.space(space) else {
+                continue;
+            };
             let hash = *hash.get_or_insert_with(|| hash_key(space, key));
             match run.get(key, hash, age > 0)? {
                 Found::Value(value) => {
@@ -89,7 +93,10 @@ impl Levels {
         order: Order,
     ) -> Result<Merge<'a>, Error> {
         let mut merge = Merge::new(order);
-        for memtable in active.into_iter().chain(self.frozen.iter().rev().map(Rc::as_ref)) {
+        for memtable in active
+            .into_iter()
+            .chain(self.frozen.iter().rev().map(Rc::as_ref))
+        {
             if let Some(space) = memtable.layer.space(span.space) {
                 let cursor = space.cursor(span.lo, span.hi);
                 merge.push(Walk::Memory(cursor), Some(space.ranges()))?;
@@ -110,7 +117,7 @@ impl Levels {
         active: Option<&Memtable>,
         span: Span<'_>,
         order: Order,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: Visit<'_>,
     ) -> Result<(), Error> {
         if span.hi.is_some_and(|hi| span.lo >= hi) {
             return Ok(());

@@ -42,11 +42,7 @@ pub(crate) struct Manifest {
 
 impl Manifest {
     /// Reads the manifest of `dir`, or makes the first one, and removes what it does not name.
-    pub async fn open<E: Env>(
-        env: &E,
-        dir: &Path,
-        identity: Identity,
-    ) -> Result<Manifest, Error> {
+    pub async fn open<E: Env>(env: &E, dir: &Path, identity: Identity) -> Result<Manifest, Error> {
         let names = env.list(dir).await.map_err(Error::io("list", dir))?;
         let is_table = |name: &&String| name.ends_with(".table");
         if !names.iter().any(|name| name == NAME) {
@@ -54,19 +50,29 @@ impl Manifest {
                 let expected = format!("a manifest beside {table}");
                 return Err(corrupt(&dir.join(NAME), 0, expected, "none").into());
             }
-            let manifest = Manifest { next_table: 1, ..Manifest::default() };
+            let manifest = Manifest {
+                next_table: 1,
+                ..Manifest::default()
+            };
             manifest.switch(env, dir, identity).await?;
             return Ok(manifest);
         }
         let path = dir.join(NAME);
         let bytes = read(env, &path).await?;
         let manifest = Manifest::decode(&path, &bytes, identity)?;
-        for name in names.iter().filter(|name| is_table(name) || name.ends_with(".new")) {
-            let id = name.strip_suffix(".table").and_then(|stem| stem.parse::<u64>().ok());
+        for name in names
+            .iter()
+            .filter(|name| is_table(name) || name.ends_with(".new"))
+        {
+            let id = name
+                .strip_suffix(".table")
+                .and_then(|stem| stem.parse::<u64>().ok());
             let named = id.is_some_and(|id| manifest.runs.iter().flatten().any(|used| *used == id));
             if !named {
                 let path = dir.join(name);
-                env.remove(&path).await.map_err(Error::io("remove", &path))?;
+                env.remove(&path)
+                    .await
+                    .map_err(Error::io("remove", &path))?;
             }
         }
         Ok(manifest)
@@ -83,13 +89,20 @@ impl Manifest {
         let fresh = dir.join(FRESH);
         // One may be left from a switch that was cut short; when there is none, this fails.
         env.remove(&fresh).await.ok();
-        let file = env.open(&fresh, Open::Create).await.map_err(Error::io("create", &fresh))?;
+        let file = env
+            .open(&fresh, Open::Create)
+            .await
+            .map_err(Error::io("create", &fresh))?;
         let bytes = self.encode(identity);
         let mut buffer = file.buffer(bytes.len());
         buffer.copy_from_slice(&bytes);
-        file.write_durable(0, buffer).await.map_err(Error::io("write", &fresh))?;
+        file.write_durable(0, buffer)
+            .await
+            .map_err(Error::io("write", &fresh))?;
         let path = dir.join(NAME);
-        env.rename(&fresh, &path).await.map_err(Error::io("rename", &fresh))?;
+        env.rename(&fresh, &path)
+            .await
+            .map_err(Error::io("rename", &fresh))?;
         env.sync_dir(dir).await.map_err(Error::io("sync", dir))
     }
 
@@ -115,7 +128,8 @@ impl Manifest {
             let found = format!("the end at {}", bytes.len());
             return Err(corrupt(path, 0, "64 bytes", found).into());
         };
-        let u32_at = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let u32_at =
+            |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let crc = crc32c(&head[4..]);
         if u32_at(0) != crc {
             let expected = format!("crc32c {:08x}", u32_at(0));
@@ -128,14 +142,24 @@ impl Manifest {
         }
         let mut cluster = [0; 16];
         cluster.copy_from_slice(&head[16..32]);
-        let found = Identity { cluster: u128::from_le_bytes(cluster), partition: u32_at(32) };
+        let found = Identity {
+            cluster: u128::from_le_bytes(cluster),
+            partition: u32_at(32),
+        };
         if found != identity {
-            let name = |id: Identity| format!("partition {} of cluster {:032x}", id.partition, id.cluster);
+            let name =
+                |id: Identity| format!("partition {} of cluster {:032x}", id.partition, id.cluster);
             let (expected, found) = (name(identity), name(found));
-            return Err(Error::Foreign { path: path.into(), expected, found });
+            return Err(Error::Foreign {
+                path: path.into(),
+                expected,
+                found,
+            });
         }
         let body_len = u64::from(u32_at(40)) | u64::from(u32_at(44)) << 32;
-        let body = usize::try_from(body_len).ok().and_then(|len| bytes[HEAD_BYTES..].get(..len));
+        let body = usize::try_from(body_len)
+            .ok()
+            .and_then(|len| bytes[HEAD_BYTES..].get(..len));
         let Some(body) = body else {
             let (expected, found) = (format!("a body of {body_len} bytes"), "the end of the file");
             return Err(corrupt(path, HEAD_BYTES, expected, found).into());
@@ -157,12 +181,21 @@ fn corrupt(
     found: impl Into<String>,
 ) -> Corruption {
     let (expected, found) = (expected.into(), found.into());
-    Corruption { file: path.into(), offset: offset as u64, expected, found }
+    Corruption {
+        file: path.into(),
+        offset: offset as u64,
+        expected,
+        found,
+    }
 }
 
 async fn read<E: Env>(env: &E, path: &Path) -> Result<Vec<u8>, Error> {
-    let file = env.open(path, Open::Existing).await.map_err(Error::io("open", path))?;
+    let file = env
+        .open(path, Open::Existing)
+        .await
+        .map_err(Error::io("open", path))?;
     let len = file.len().await.map_err(Error::io("measure", path))?;
-    file.read(0, len as usize).await.map_err(Error::io("read", path))
+    file.read(0, len as usize)
+        .await
+        .map_err(Error::io("read", path))
 }
-

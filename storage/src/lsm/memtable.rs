@@ -19,7 +19,10 @@ pub(crate) struct Memtable {
 impl Memtable {
     /// An empty memtable that keeps sorted what `other` kept sorted.
     pub fn like(other: &Memtable) -> Memtable {
-        Memtable { layer: Layer::like(&other.layer), span: None }
+        Memtable {
+            layer: Layer::like(&other.layer),
+            span: None,
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -30,7 +33,10 @@ impl Memtable {
     pub fn apply(&mut self, batch: Batch<'_>, index: Index) {
         let first = match self.span {
             Some((first, last)) => {
-                assert!(last <= index, "entries are applied in the order of the replog");
+                assert!(
+                    last <= index,
+                    "entries are applied in the order of the replog"
+                );
                 first
             }
             None => index,

@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 
 use crate::lsm::error::Error;
 use crate::lsm::layer;
+use crate::lsm::mutant::{Mutant, planted};
 use crate::lsm::ranges::RangeSet;
 use crate::lsm::read::Order;
 use crate::lsm::run;
@@ -72,14 +73,21 @@ pub(crate) struct Merge<'a> {
 impl<'a> Merge<'a> {
     pub fn new(order: Order) -> Merge<'a> {
         let (sources, ranged, lead, elected) = (Vec::new(), false, 0, false);
-        Merge { sources, order, ranged, lead, runner_up: None, elected }
+        Merge {
+            sources,
+            order,
+            ranged,
+            lead,
+            runner_up: None,
+            elected,
+        }
     }
 
     /// Adds a source older than all present ones.
     pub fn push(&mut self, mut walk: Walk<'a>, ranges: Option<&'a RangeSet>) -> Result<(), Error> {
         let head = walk.step(self.order)?;
         let ranges = ranges.filter(|ranges| !ranges.is_empty());
-        self.ranged |= ranges.is_some();
+        self.ranged |= ranges.is_some() && !planted(Mutant::RangesHideNothing);
         if head.is_some() || ranges.is_some() {
             self.sources.push(Source { walk, head, ranges });
         }
@@ -132,7 +140,9 @@ impl<'a> Merge<'a> {
         self.elected = false;
         self.runner_up = None;
         for index in 0..self.sources.len() {
-            let Some((mut key, _)) = self.sources[index].head else { continue };
+            let Some((mut key, _)) = self.sources[index].head else {
+                continue;
+            };
             let Some((at, first)) = lead else {
                 lead = Some((index, key));
                 continue;
@@ -141,7 +151,9 @@ impl<'a> Merge<'a> {
                 Ordering::Equal => {
                     let source = &mut self.sources[index];
                     source.head = source.walk.step(self.order)?;
-                    let Some((next, _)) = source.head else { continue };
+                    let Some((next, _)) = source.head else {
+                        continue;
+                    };
                     key = next;
                 }
                 _ if self.before(key, first) => {
@@ -161,7 +173,9 @@ impl<'a> Merge<'a> {
 
     /// Moves the lead past a range delete of a newer source that covers `key`.
     fn skip_hidden(&mut self, key: &[u8]) -> Result<bool, Error> {
-        let newer = self.sources[..self.lead].iter().filter_map(|source| source.ranges);
+        let newer = self.sources[..self.lead]
+            .iter()
+            .filter_map(|source| source.ranges);
         let Some(range) = newer.into_iter().find_map(|ranges| ranges.covering(key)) else {
             return Ok(false);
         };

@@ -12,7 +12,7 @@ use crate::lsm::batch::{KEY_BYTES_MAX, VALUE_BYTES_MAX, WriteBatch};
 use crate::lsm::error::Error;
 use crate::lsm::layer::{Cursor, Found, Layer};
 use crate::lsm::ranges::RangeSet;
-use crate::lsm::read::{Order, Read};
+use crate::lsm::read::{Order, Read, Visit};
 
 /// Writes that are not in the store yet: the internal view of a topology is an overlay over the
 /// store, commit turns it into a batch, abort drops it.
@@ -161,14 +161,21 @@ impl Overlay {
         lo: &[u8],
         hi: Option<&[u8]>,
         order: Order,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: Visit<'_>,
     ) -> Result<(), Error> {
         let Some(map) = self.layer.space(space) else {
             return base.scan(space, lo, hi, order, visit);
         };
         let mut cursor = map.cursor(lo, hi);
         let head = cursor.step(order);
-        Above { cursor, head, ranges: map.ranges(), order, visit }.over(base, space, lo, hi)
+        Above {
+            cursor,
+            head,
+            ranges: map.ranges(),
+            order,
+            visit,
+        }
+        .over(base, space, lo, hi)
     }
 
     /// The writes, sorted.
@@ -189,8 +196,14 @@ impl Overlay {
 
 #[inline]
 fn assert_lens(key: &[u8], value: &[u8]) {
-    assert!(key.len() <= KEY_BYTES_MAX, "a key has at most {KEY_BYTES_MAX} bytes");
-    assert!(value.len() <= VALUE_BYTES_MAX, "a value has at most {VALUE_BYTES_MAX} bytes");
+    assert!(
+        key.len() <= KEY_BYTES_MAX,
+        "a key has at most {KEY_BYTES_MAX} bytes"
+    );
+    assert!(
+        value.len() <= VALUE_BYTES_MAX,
+        "a value has at most {VALUE_BYTES_MAX} bytes"
+    );
 }
 
 /// A scan in progress: the overlay's entries, pulled, between those of the base, pushed.
@@ -199,7 +212,7 @@ struct Above<'a, 'v> {
     head: Option<(&'a [u8], Option<&'a [u8]>)>,
     ranges: &'a RangeSet,
     order: Order,
-    visit: &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    visit: Visit<'v>,
 }
 
 impl<'a> Above<'a, '_> {

@@ -51,7 +51,10 @@ impl RangeSet {
     /// The last interval that overlaps or touches `[lo, hi)`.
     fn touching(&self, lo: &[u8], hi: Option<&[u8]>) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
         let upper = hi.map_or(Bound::Unbounded, Bound::Included);
-        let (found, end) = self.by_lo.range::<[u8], _>((Bound::Unbounded, upper)).next_back()?;
+        let (found, end) = self
+            .by_lo
+            .range::<[u8], _>((Bound::Unbounded, upper))
+            .next_back()?;
         let touches = end.as_deref().is_none_or(|end| end >= lo);
         touches.then(|| (found.clone(), end.clone()))
     }
@@ -64,13 +67,19 @@ impl RangeSet {
         }
         let upto = (Bound::Unbounded, Bound::Included(key));
         let (lo, hi) = self.by_lo.range::<[u8], _>(upto).next_back()?;
-        let range = Range { lo, hi: hi.as_deref() };
+        let range = Range {
+            lo,
+            hi: hi.as_deref(),
+        };
         range.contains(key).then_some(range)
     }
 
     /// All intervals in order.
     pub fn iter(&self) -> impl Iterator<Item = Range<'_>> {
-        self.by_lo.iter().map(|(lo, hi)| Range { lo, hi: hi.as_deref() })
+        self.by_lo.iter().map(|(lo, hi)| Range {
+            lo,
+            hi: hi.as_deref(),
+        })
     }
 
     /// Adds every interval of `other`.
@@ -97,8 +106,9 @@ mod tests {
     /// Every list of up to four intervals over a small alphabet against a bit set.
     #[test]
     fn intervals_cover_exactly_what_was_added() {
-        let bounds: Vec<(u8, Option<u8>)> =
-            (0..4).flat_map(|lo| (lo..5).map(move |hi| (lo, (hi < 4).then_some(hi)))).collect();
+        let bounds: Vec<(u8, Option<u8>)> = (0..4)
+            .flat_map(|lo| (lo..5).map(move |hi| (lo, (hi < 4).then_some(hi))))
+            .collect();
         let count = bounds.len();
         for code in 0..count.pow(4) {
             let mut set = RangeSet::default();
@@ -114,10 +124,18 @@ mod tests {
             }
             for key in 0..5u8 {
                 let covered = set.covering(&[key]).is_some();
-                assert_eq!(covered, model[usize::from(key)], "code {code} key {key} in {set:?}");
+                assert_eq!(
+                    covered,
+                    model[usize::from(key)],
+                    "code {code} key {key} in {set:?}"
+                );
             }
             let list: Vec<Range> = set.iter().collect();
-            assert!(list.windows(2).all(|w| w[0].hi.is_some_and(|hi| hi < w[1].lo)), "{set:?}");
+            assert!(
+                list.windows(2)
+                    .all(|w| w[0].hi.is_some_and(|hi| hi < w[1].lo)),
+                "{set:?}"
+            );
         }
     }
 }

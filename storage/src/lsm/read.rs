@@ -18,6 +18,9 @@ pub enum Order {
     Descending,
 }
 
+/// Called for each entry of a scan with its key and value; breaks to end the scan.
+pub type Visit<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 /// Point and range reads. Everything is synchronous; callbacks get borrowed bytes.
 ///
 /// A callback may read from the same store but must not write to it.
@@ -44,6 +47,6 @@ pub trait Read {
         lo: &[u8],
         hi: Option<&[u8]>,
         order: Order,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: Visit<'_>,
     ) -> Result<(), Error>;
 }

@@ -55,18 +55,28 @@ impl Run {
             for (place, meta) in table.spaces().iter().enumerate() {
                 let id = SpaceId(meta.space);
                 if spaces.last().is_none_or(|space| space.id != id) {
-                    spaces.push(RunSpace { id, ranges: RangeSet::default(), parts: Vec::new() });
+                    spaces.push(RunSpace {
+                        id,
+                        ranges: RangeSet::default(),
+                        parts: Vec::new(),
+                    });
                 }
                 let space = spaces.last_mut().expect("pushed above when missing");
                 for range in &meta.ranges {
                     space.ranges.add(&range.lo, range.hi.as_deref());
                 }
                 if meta.begin < meta.end {
-                    space.parts.push(Part { table: table.clone(), space: place });
+                    space.parts.push(Part {
+                        table: table.clone(),
+                        space: place,
+                    });
                 }
             }
         }
-        assert!(spaces.is_sorted_by(|a, b| a.id < b.id), "the tables of a run ascend");
+        assert!(
+            spaces.is_sorted_by(|a, b| a.id < b.id),
+            "the tables of a run ascend"
+        );
         Run { tables, spaces }
     }
 
@@ -97,7 +107,9 @@ impl RunSpace {
     /// What the run says about a key.
     #[inline]
     pub fn get(&self, key: &[u8], hash: u64, filtered: bool) -> Result<Found<'_>, Error> {
-        let place = self.parts.partition_point(|part| &part.meta().last_key[..] < key);
+        let place = self
+            .parts
+            .partition_point(|part| &part.meta().last_key[..] < key);
         if let Some(part) = self.parts.get(place)
             && key >= &part.meta().first_key[..]
         {
@@ -107,17 +119,29 @@ impl RunSpace {
             }
         }
         let hidden = self.ranges.covering(key).is_some();
-        Ok(if hidden { Found::Deleted } else { Found::Unknown })
+        Ok(if hidden {
+            Found::Deleted
+        } else {
+            Found::Unknown
+        })
     }
 
     /// The entries with `lo <= key < hi`.
     pub fn cursor(&self, lo: &[u8], hi: Option<&[u8]>) -> Cursor<'_> {
-        let first = self.parts.partition_point(|part| &part.meta().last_key[..] < lo);
+        let first = self
+            .parts
+            .partition_point(|part| &part.meta().last_key[..] < lo);
         let behind = hi.map_or(self.parts.len(), |hi| {
-            self.parts.partition_point(|part| &part.meta().first_key[..] < hi)
+            self.parts
+                .partition_point(|part| &part.meta().first_key[..] < hi)
         });
         let parts = self.parts.get(first..behind).unwrap_or_default();
-        Cursor { parts, open: None, lo: lo.to_vec(), hi: hi.map(<[u8]>::to_vec) }
+        Cursor {
+            parts,
+            open: None,
+            lo: lo.to_vec(),
+            hi: hi.map(<[u8]>::to_vec),
+        }
     }
 }
 
@@ -157,7 +181,9 @@ impl<'a> Cursor<'a> {
         if key > &self.lo[..] {
             self.lo = key.to_vec();
         }
-        self.open.as_mut().map_or(Ok(()), |open| open.skip_below(key))
+        self.open
+            .as_mut()
+            .map_or(Ok(()), |open| open.skip_below(key))
     }
 
     /// Skips `key` and what lies above it.
@@ -165,6 +191,8 @@ impl<'a> Cursor<'a> {
         if self.hi.as_deref().is_none_or(|hi| key < hi) {
             self.hi = Some(key.to_vec());
         }
-        self.open.as_mut().map_or(Ok(()), |open| open.skip_from(key))
+        self.open
+            .as_mut()
+            .map_or(Ok(()), |open| open.skip_from(key))
     }
 }

@@ -3,14 +3,13 @@
 //! Relies on `levels` being immutable. What must stay true: nothing written, flushed or compacted
 //! later shows; files that compaction removed stay readable while a snapshot maps them.
 
-use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use rama_wire::SpaceId;
 
 use crate::lsm::error::Error;
 use crate::lsm::levels::{Levels, Span};
-use crate::lsm::read::{Order, Read};
+use crate::lsm::read::{Order, Read, Visit};
 
 /// A read view that stays as it is. Taking one costs the same whatever the size of the store.
 #[derive(Clone, Debug)]
@@ -34,7 +33,7 @@ impl Read for Snapshot {
         lo: &[u8],
         hi: Option<&[u8]>,
         order: Order,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: Visit<'_>,
     ) -> Result<(), Error> {
         self.levels.scan(None, Span { space, lo, hi }, order, visit)
     }

@@ -6,7 +6,6 @@
 //! a replay may begin anywhere before.
 
 use std::cell::{Cell, RefCell};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -19,7 +18,7 @@ use crate::lsm::error::Error;
 use crate::lsm::levels::{Levels, Span};
 use crate::lsm::manifest::Manifest;
 use crate::lsm::memtable::Memtable;
-use crate::lsm::read::{Order, Read};
+use crate::lsm::read::{Order, Read, Visit};
 use crate::lsm::run::Run;
 use crate::lsm::snapshot::Snapshot;
 use crate::lsm::table::Table;
@@ -47,7 +46,10 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> StoreOptions {
-        StoreOptions { memtable_bytes: 32 << 20, table_bytes: 64 << 20 }
+        StoreOptions {
+            memtable_bytes: 32 << 20,
+            table_bytes: 64 << 20,
+        }
     }
 }
 
@@ -63,7 +65,9 @@ pub struct Store<E: Env> {
 
 impl<E: Env> Clone for Store<E> {
     fn clone(&self) -> Store<E> {
-        Store { inner: self.inner.clone() }
+        Store {
+            inner: self.inner.clone(),
+        }
     }
 }
 
@@ -100,7 +104,9 @@ impl<E: Env> Store<E> {
         identity: Identity,
         options: StoreOptions,
     ) -> Result<Store<E>, Error> {
-        env.make_dir(dir).await.map_err(Error::io("create the directory", dir))?;
+        env.make_dir(dir)
+            .await
+            .map_err(Error::io("create the directory", dir))?;
         let manifest = Manifest::open(env, dir, identity).await?;
         let mut runs = Vec::with_capacity(manifest.runs.len());
         for ids in &manifest.runs {
@@ -112,7 +118,10 @@ impl<E: Env> Store<E> {
         }
         let state = State {
             active: Memtable::default(),
-            levels: Rc::new(Levels { frozen: Vec::new(), runs }),
+            levels: Rc::new(Levels {
+                frozen: Vec::new(),
+                runs,
+            }),
             persisted: Index(manifest.persisted),
         };
         let inner = Inner {
@@ -127,7 +136,9 @@ impl<E: Env> Store<E> {
             compacting: Mutex::new(()),
             poisoned: Cell::new(false),
         };
-        Ok(Store { inner: Rc::new(inner) })
+        Ok(Store {
+            inner: Rc::new(inner),
+        })
     }
 
     /// Every write up to this index is in tables; a restart must replay what follows.
@@ -139,7 +150,11 @@ impl<E: Env> Store<E> {
     /// replog must keep everything from here on.
     pub fn unflushed(&self) -> Option<Index> {
         let state = self.inner.state.borrow();
-        let oldest = state.levels.frozen.first().map_or(&state.active, Rc::as_ref);
+        let oldest = state
+            .levels
+            .frozen
+            .first()
+            .map_or(&state.active, Rc::as_ref);
         oldest.span.map(|(first, _)| first)
     }
 
@@ -169,13 +184,19 @@ impl<E: Env> Store<E> {
     pub fn snapshot(&self) -> Snapshot {
         let mut state = self.inner.state.borrow_mut();
         state.freeze();
-        Snapshot { levels: state.levels.clone() }
+        Snapshot {
+            levels: state.levels.clone(),
+        }
     }
 
     /// Memory held by writes that are not in tables yet.
     pub fn memory_bytes(&self) -> usize {
         let state = self.inner.state.borrow();
-        let frozen = state.levels.frozen.iter().map(|memtable| memtable.layer.bytes());
+        let frozen = state
+            .levels
+            .frozen
+            .iter()
+            .map(|memtable| memtable.layer.bytes());
         state.active.layer.bytes() + frozen.sum::<usize>()
     }
 }
@@ -188,7 +209,9 @@ impl<E: Env> Inner<E> {
 
     pub fn check_poison(&self) -> Result<(), Error> {
         if self.poisoned.get() {
-            return Err(Error::Poisoned { path: self.dir.clone() });
+            return Err(Error::Poisoned {
+                path: self.dir.clone(),
+            });
         }
         Ok(())
     }
@@ -248,9 +271,15 @@ impl State {
     /// more, the active one is melted into it. Without this, frequent snapshots would leave a
     /// tail of tiny layers that every read has to pass.
     fn melt(&mut self, memtable_bytes: usize) {
-        let Some(levels) = Rc::get_mut(&mut self.levels) else { return };
-        let Some(youngest) = levels.frozen.last_mut() else { return };
-        let Some(memtable) = Rc::get_mut(youngest) else { return };
+        let Some(levels) = Rc::get_mut(&mut self.levels) else {
+            return;
+        };
+        let Some(youngest) = levels.frozen.last_mut() else {
+            return;
+        };
+        let Some(memtable) = Rc::get_mut(youngest) else {
+            return;
+        };
         if memtable.layer.bytes() + self.active.layer.bytes() >= memtable_bytes {
             return;
         }
@@ -283,9 +312,11 @@ impl<E: Env> Read for Store<E> {
         lo: &[u8],
         hi: Option<&[u8]>,
         order: Order,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: Visit<'_>,
     ) -> Result<(), Error> {
         let state = self.inner.state.borrow();
-        state.levels.scan(Some(&state.active), Span { space, lo, hi }, order, visit)
+        state
+            .levels
+            .scan(Some(&state.active), Span { space, lo, hi }, order, visit)
     }
 }

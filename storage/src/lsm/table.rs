@@ -66,7 +66,11 @@ impl Table {
         let map = env.map(&path).await.map_err(Error::io("map", &path))?;
         Superblock::check(&path, &map, identity, id)?;
         let meta = Trailer::read(&path, &map)?.meta(&path, &map)?;
-        let table = Table { id, pages: Pages::new(path, map, &meta), meta };
+        let table = Table {
+            id,
+            pages: Pages::new(path, map, &meta),
+            meta,
+        };
         table.check()?;
         Ok(table)
     }
@@ -85,20 +89,32 @@ impl Table {
         let meta = &self.meta;
         let paged = meta.pages.len() as u64 * format::PAGE_BYTES as u64;
         let sections = [meta.hash, meta.filter];
-        let in_bounds = sections.iter().all(|s| s.at.checked_add(s.len).is_some_and(|e| e <= paged));
-        let ordered = meta.spaces.is_sorted_by(|a, b| a.space < b.space && a.end <= b.begin);
+        let in_bounds = sections
+            .iter()
+            .all(|s| s.at.checked_add(s.len).is_some_and(|e| e <= paged));
+        let ordered = meta
+            .spaces
+            .is_sorted_by(|a, b| a.space < b.space && a.end <= b.begin);
         let groups = meta.spaces.iter().all(|space| {
             space.begin <= space.end
                 && space.end <= paged
                 && space.groups.is_sorted_by(|a, b| a.at < b.at)
-                && space.groups.first().is_none_or(|group| u64::from(group.at) == space.begin)
-                && space.groups.last().is_none_or(|group| u64::from(group.at) < space.end)
+                && space
+                    .groups
+                    .first()
+                    .is_none_or(|group| u64::from(group.at) == space.begin)
+                && space
+                    .groups
+                    .last()
+                    .is_none_or(|group| u64::from(group.at) < space.end)
                 && (space.begin == space.end) == space.groups.is_empty()
         });
         if in_bounds && ordered && groups {
             return Ok(());
         }
-        Err(self.pages.corrupt(0, "a meta block whose places are inside the file", "others"))
+        Err(self
+            .pages
+            .corrupt(0, "a meta block whose places are inside the file", "others"))
     }
 
     /// Looks a key up by its [`hash_key`]. `filtered`: ask the filter first, which pays when an
@@ -132,13 +148,23 @@ impl Table {
         let key_len = usize::from(u16::from_le_bytes([head[0], head[1]]));
         let raw = u32::from_le_bytes([head[2], head[3], head[4], head[5]]);
         let value_len = if raw == DELETED { 0 } else { raw as usize };
-        let body = self.pages.bytes(at + format::ENTRY_HEAD_BYTES, key_len + value_len)?;
+        let body = self
+            .pages
+            .bytes(at + format::ENTRY_HEAD_BYTES, key_len + value_len)?;
         let (key, value) = body.split_at(key_len);
-        let next = (at + format::ENTRY_HEAD_BYTES + body.len()).next_multiple_of(format::UNIT_BYTES);
+        let next =
+            (at + format::ENTRY_HEAD_BYTES + body.len()).next_multiple_of(format::UNIT_BYTES);
         if next as u64 > space.end {
-            return Err(self.pages.corrupt(at, "an entry inside its space", "one behind it").into());
+            return Err(self
+                .pages
+                .corrupt(at, "an entry inside its space", "one behind it")
+                .into());
         }
-        Ok(Entry { key, value: (raw != DELETED).then_some(value), next })
+        Ok(Entry {
+            key,
+            value: (raw != DELETED).then_some(value),
+            next,
+        })
     }
 
     /// The place of the first entry of `space` with `key` or a larger one.
@@ -160,7 +186,11 @@ impl Table {
                 true => self.entry(space, group.at as usize)?.key <= key,
                 false => ordering.is_lt(),
             };
-            if upto { low = middle + 1 } else { high = middle }
+            if upto {
+                low = middle + 1
+            } else {
+                high = middle
+            }
         }
         let mut at = space.groups[low.saturating_sub(1)].at as usize;
         while (at as u64) < space.end {
@@ -178,4 +208,3 @@ impl Table {
         self.pages.verify_page(index)
     }
 }
-

@@ -96,7 +96,8 @@ impl Model {
                 self.map.remove(&(*space, key.clone()));
             }
             Write::DeleteRange(space, lo, hi) => {
-                self.map.retain(|(s, key), _| s != space || key < lo || key >= hi);
+                self.map
+                    .retain(|(s, key), _| s != space || key < lo || key >= hi);
             }
             Write::Clear(space) => self.map.retain(|(s, _), _| s != space),
         }
@@ -112,7 +113,9 @@ impl Model {
         let mut list: Vec<_> = self
             .map
             .iter()
-            .filter(|((s, key), _)| *s == space && &key[..] >= lo && hi.is_none_or(|hi| &key[..] < hi))
+            .filter(|((s, key), _)| {
+                *s == space && &key[..] >= lo && hi.is_none_or(|hi| &key[..] < hi)
+            })
             .map(|((_, key), value)| (key.clone(), value.clone()))
             .collect();
         if order == Order::Descending {
@@ -127,22 +130,40 @@ impl Model {
             let space = SpaceId(rng.below(3) as u16 * 300);
             let key = rng.key();
             let mut got = None;
-            read.get(space, &key, &mut |value| got = Some(value.map(<[u8]>::to_vec))).unwrap();
+            read.get(space, &key, &mut |value| {
+                got = Some(value.map(<[u8]>::to_vec))
+            })
+            .unwrap();
             let expected = self.map.get(&(space, key.clone())).cloned();
             assert_eq!(got, Some(expected), "{what}: get {space} {key:?}");
             let order = [Order::Ascending, Order::Descending][rng.below(2) as usize];
-            let lo = if rng.below(4) == 0 { Vec::new() } else { rng.key() };
+            let lo = if rng.below(4) == 0 {
+                Vec::new()
+            } else {
+                rng.key()
+            };
             let hi = (rng.below(4) > 0).then(|| rng.key());
-            let limit = if rng.below(3) == 0 { rng.below(5) as usize + 1 } else { usize::MAX };
+            let limit = if rng.below(3) == 0 {
+                rng.below(5) as usize + 1
+            } else {
+                usize::MAX
+            };
             let mut got = Vec::new();
             read.scan(space, &lo, hi.as_deref(), order, &mut |key, value| {
                 got.push((key.to_vec(), value.to_vec()));
-                if got.len() == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if got.len() == limit {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
             })
             .unwrap();
             let mut expected = self.expected(space, &lo, hi.as_deref(), order);
             expected.truncate(limit);
-            assert_eq!(got, expected, "{what}: scan {space} {lo:?} {hi:?} {order:?}");
+            assert_eq!(
+                got, expected,
+                "{what}: scan {space} {lo:?} {hi:?} {order:?}"
+            );
         }
     }
 

@@ -16,9 +16,20 @@ fn a_batch_iterates_its_writes_in_order() {
     assert_eq!(
         ops,
         vec![
-            Op::Put { space: SpaceId(7), key: b"key", value: &[9; 200] },
-            Op::Delete { space: SpaceId(7), key: b"gone" },
-            Op::DeleteRange { space: SpaceId(0x0102), lo: b"a", hi: b"b" },
+            Op::Put {
+                space: SpaceId(7),
+                key: b"key",
+                value: &[9; 200]
+            },
+            Op::Delete {
+                space: SpaceId(7),
+                key: b"gone"
+            },
+            Op::DeleteRange {
+                space: SpaceId(0x0102),
+                lo: b"a",
+                hi: b"b"
+            },
             Op::Clear { space: SpaceId(3) },
         ]
     );
@@ -39,7 +50,13 @@ fn the_encoding_of_a_batch_never_changes() {
 #[test]
 fn every_cut_and_every_wrong_kind_is_refused() {
     let bytes = sample().into_bytes();
-    let starts = [0, 3 + 1 + 2 + 3 + 200, 3 + 1 + 2 + 3 + 200 + 8, bytes.len() - 3, bytes.len()];
+    let starts = [
+        0,
+        3 + 1 + 2 + 3 + 200,
+        3 + 1 + 2 + 3 + 200 + 8,
+        bytes.len() - 3,
+        bytes.len(),
+    ];
     for cut in 0..bytes.len() {
         let whole = starts.contains(&cut);
         assert_eq!(Batch::parse(&bytes[..cut]).is_ok(), whole, "cut at {cut}");

@@ -52,7 +52,10 @@ impl Entry {
         } else {
             Key::Heap(key.into())
         };
-        Entry { key, state: State::Absent }
+        Entry {
+            key,
+            state: State::Absent,
+        }
     }
 
     #[inline]

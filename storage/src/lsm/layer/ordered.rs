@@ -26,12 +26,17 @@ struct Item {
 
 impl Item {
     fn new(entries: &[Entry], id: u32) -> Item {
-        Item { prefix: prefix(entries[id as usize].key()), id }
+        Item {
+            prefix: prefix(entries[id as usize].key()),
+            id,
+        }
     }
 
     #[inline]
     fn cmp_key(&self, entries: &[Entry], prefix: u64, key: &[u8]) -> Ordering {
-        self.prefix.cmp(&prefix).then_with(|| entries[self.id as usize].key().cmp(key))
+        self.prefix
+            .cmp(&prefix)
+            .then_with(|| entries[self.id as usize].key().cmp(key))
     }
 }
 
@@ -56,18 +61,23 @@ impl Ordered {
             .filter(|id| !entries[*id as usize].is_absent())
             .map(|id| Item::new(entries, id))
             .collect();
-        items.sort_unstable_by(|a, b| {
-            a.cmp_key(entries, b.prefix, entries[b.id as usize].key())
-        });
-        Ordered { blocks: items.chunks(BLOCK_FILL).map(<[Item]>::to_vec).collect() }
+        items.sort_unstable_by(|a, b| a.cmp_key(entries, b.prefix, entries[b.id as usize].key()));
+        Ordered {
+            blocks: items.chunks(BLOCK_FILL).map(<[Item]>::to_vec).collect(),
+        }
     }
 
     /// The place of the first entry with `key` or a larger one.
     pub fn seek(&self, entries: &[Entry], key: &[u8]) -> Place {
         let prefix = prefix(key);
         let before = |item: &Item| item.cmp_key(entries, prefix, key) == Ordering::Less;
-        let block = self.blocks.partition_point(|b| b.last().is_some_and(&before));
-        let index = self.blocks.get(block).map_or(0, |b| b.partition_point(before));
+        let block = self
+            .blocks
+            .partition_point(|b| b.last().is_some_and(&before));
+        let index = self
+            .blocks
+            .get(block)
+            .map_or(0, |b| b.partition_point(before));
         Place { block, index }
     }
 
@@ -76,7 +86,10 @@ impl Ordered {
     }
 
     pub fn end(&self) -> Place {
-        Place { block: self.blocks.len(), index: 0 }
+        Place {
+            block: self.blocks.len(),
+            index: 0,
+        }
     }
 
     /// The entry at `place`, which must not be the end.
@@ -88,9 +101,15 @@ impl Ordered {
     #[inline]
     pub fn after(&self, place: Place) -> Place {
         if place.index + 1 < self.blocks[place.block].len() {
-            Place { block: place.block, index: place.index + 1 }
+            Place {
+                block: place.block,
+                index: place.index + 1,
+            }
         } else {
-            Place { block: place.block + 1, index: 0 }
+            Place {
+                block: place.block + 1,
+                index: 0,
+            }
         }
     }
 
@@ -98,10 +117,16 @@ impl Ordered {
     #[inline]
     pub fn before(&self, place: Place) -> Place {
         if place.index > 0 {
-            Place { block: place.block, index: place.index - 1 }
+            Place {
+                block: place.block,
+                index: place.index - 1,
+            }
         } else {
             let block = place.block - 1;
-            Place { block, index: self.blocks[block].len() - 1 }
+            Place {
+                block,
+                index: self.blocks[block].len() - 1,
+            }
         }
     }
 
@@ -121,7 +146,10 @@ impl Ordered {
             let upper = self.blocks[place.block].split_off(BLOCK_MAX / 2);
             self.blocks.insert(place.block + 1, upper);
             if place.index > BLOCK_MAX / 2 {
-                place = Place { block: place.block + 1, index: place.index - BLOCK_MAX / 2 };
+                place = Place {
+                    block: place.block + 1,
+                    index: place.index - BLOCK_MAX / 2,
+                };
             }
         }
         self.blocks[place.block].insert(place.index, item);
@@ -135,12 +163,19 @@ impl Ordered {
         for block in from.block..=to.block.min(self.blocks.len() - 1) {
             let items = &mut self.blocks[block];
             let start = if block == from.block { from.index } else { 0 };
-            let stop = if block == to.block { to.index } else { items.len() };
+            let stop = if block == to.block {
+                to.index
+            } else {
+                items.len()
+            };
             items.drain(start..stop).for_each(|item| removed(item.id));
         }
         let last = to.block.min(self.blocks.len() - 1);
-        let kept: Vec<Vec<Item>> =
-            self.blocks.drain(from.block..=last).filter(|block| !block.is_empty()).collect();
+        let kept: Vec<Vec<Item>> = self
+            .blocks
+            .drain(from.block..=last)
+            .filter(|block| !block.is_empty())
+            .collect();
         self.blocks.splice(from.block..from.block, kept);
     }
 }

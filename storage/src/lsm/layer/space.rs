@@ -71,7 +71,11 @@ impl Space {
     /// What the range deletes say about a key that has no entry.
     #[inline]
     pub fn beneath(&self, key: &[u8]) -> Found<'_> {
-        if self.ranges.covering(key).is_some() { Found::Deleted } else { Found::Unknown }
+        if self.ranges.covering(key).is_some() {
+            Found::Deleted
+        } else {
+            Found::Unknown
+        }
     }
 
     #[inline]
@@ -117,7 +121,10 @@ impl Space {
             self.grow();
         }
         let id = self.entries.len() as u32;
-        assert!(id < u32::MAX - 1, "a memtable is flushed long before it has 2^32 entries");
+        assert!(
+            id < u32::MAX - 1,
+            "a memtable is flushed long before it has 2^32 entries"
+        );
         let entry = Entry::absent(key);
         self.heap_bytes += entry.heap_bytes();
         self.entries.push(entry);
@@ -227,8 +234,17 @@ impl Space {
         let ordered = self.sort();
         let front = ordered.seek(&self.entries, lo);
         let back = hi.map_or(ordered.end(), |hi| ordered.seek(&self.entries, hi));
-        let front = if lo.is_empty() { ordered.begin() } else { front };
-        Cursor { space: self, ordered, front, back: back.max(front) }
+        let front = if lo.is_empty() {
+            ordered.begin()
+        } else {
+            front
+        };
+        Cursor {
+            space: self,
+            ordered,
+            front,
+            back: back.max(front),
+        }
     }
 
     /// Forgets everything; the memory and the habit of sorting stay.

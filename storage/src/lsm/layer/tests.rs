@@ -17,7 +17,9 @@ fn thousands_of_keys_stay_sorted_and_found() {
             assert_eq!(space.get(&key), Found::Value(&number.to_le_bytes()));
         }
         let mut cursor = space.cursor(&[], None);
-        let keys: Vec<&[u8]> = std::iter::from_fn(|| cursor.next()).map(|(key, _)| key).collect();
+        let keys: Vec<&[u8]> = std::iter::from_fn(|| cursor.next())
+            .map(|(key, _)| key)
+            .collect();
         assert_eq!(keys.len(), count as usize);
         assert!(keys.is_sorted());
     }

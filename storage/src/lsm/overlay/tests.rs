@@ -34,7 +34,10 @@ impl Read for Both<'_> {
 
 fn store(sim: &Sim) -> Store<SimEnv> {
     let env = sim.env(sim.process(), "store");
-    let identity = Identity { cluster: 1, partition: 1 };
+    let identity = Identity {
+        cluster: 1,
+        partition: 1,
+    };
     let opened = Store::open(&env, Path::new("/s"), identity, StoreOptions::default());
     sim.block_on(opened).unwrap()
 }
@@ -50,7 +53,9 @@ fn write(overlay: &mut Overlay, base: &dyn Read, rng: &mut Rng, write: &Write) {
         }
         Write::Put(space, key, value) => overlay.put(*space, key, value),
         Write::Delete(space, key) if rng.below(2) == 0 => {
-            overlay.update(base, *space, key, |_, _| Change::Delete).unwrap();
+            overlay
+                .update(base, *space, key, |_, _| Change::Delete)
+                .unwrap();
         }
         Write::Delete(space, key) => overlay.delete(*space, key),
         Write::DeleteRange(space, lo, hi) => overlay.delete_range(*space, lo, hi),
@@ -104,7 +109,15 @@ fn an_update_sees_the_present_value_and_may_keep_it() {
         };
         overlay.update(&store, SpaceId(1), b"k", update).unwrap();
     }
-    assert_eq!(seen, [Some(b"below".to_vec()), Some(b"below".to_vec()), None, Some(b"new".to_vec())]);
+    assert_eq!(
+        seen,
+        [
+            Some(b"below".to_vec()),
+            Some(b"below".to_vec()),
+            None,
+            Some(b"new".to_vec())
+        ]
+    );
 }
 
 /// Equal writes in another order give equal bytes: the entry a microbatch prepares is reproducible.

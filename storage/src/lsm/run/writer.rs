@@ -12,6 +12,7 @@ use rama_wire::SpaceId;
 
 use crate::lsm::error::Error;
 use crate::lsm::merge::Merge;
+use crate::lsm::mutant::{Mutant, planted};
 use crate::lsm::ranges::RangeSet;
 use crate::lsm::run::Run;
 use crate::lsm::store::Inner;
@@ -31,7 +32,12 @@ pub(crate) struct Writer<'s, E: Env> {
 
 impl<'s, E: Env> Writer<'s, E> {
     pub fn new(store: &'s Inner<E>, bottom: bool) -> Writer<'s, E> {
-        Writer { store, bottom, open: None, tables: Vec::new() }
+        Writer {
+            store,
+            bottom,
+            open: None,
+            tables: Vec::new(),
+        }
     }
 
     /// Adds one space: the range deletes of its layers and their merged entries.
@@ -42,16 +48,21 @@ impl<'s, E: Env> Writer<'s, E> {
         mut merge: Merge<'_>,
     ) -> Result<(), Error> {
         let mut entered = false;
-        if !self.bottom && !ranges.is_empty() {
+        let forgotten = planted(Mutant::RangesDroppedAboveBottom);
+        if !self.bottom && !ranges.is_empty() && !forgotten {
             self.builder().await?.open_space(space, Some(ranges));
             entered = true;
         }
         let mut turn = 0;
         while let Some((key, value)) = merge.next()? {
-            if value.is_none() && self.bottom {
+            if value.is_none() && (self.bottom || planted(Mutant::DeletesDroppedAboveBottom)) {
                 continue;
             }
-            if self.open.as_ref().is_some_and(|open| open.is_full(self.store.options.table_bytes)) {
+            if self
+                .open
+                .as_ref()
+                .is_some_and(|open| open.is_full(self.store.options.table_bytes))
+            {
                 self.seal().await?;
                 entered = false;
             }

@@ -11,6 +11,7 @@ use rama_wire::SpaceId;
 use rama_wire::entry::crc32c;
 
 use crate::lsm::error::Error;
+use crate::lsm::mutant::{Mutant, planted};
 use crate::lsm::ranges::RangeSet;
 use crate::lsm::store::Identity;
 use crate::lsm::table::filter::FilterBuilder;
@@ -54,9 +55,16 @@ impl<E: Env> Builder<E> {
         id: u64,
         identity: Identity,
     ) -> Result<Builder<E>, Error> {
-        assert_eq!(FILE_ALIGN % E::File::ALIGN, 0, "a table file ends at a block");
+        assert_eq!(
+            FILE_ALIGN % E::File::ALIGN,
+            0,
+            "a table file ends at a block"
+        );
         let fresh = table_path(dir, id).with_extension("new");
-        let file = env.open(&fresh, Open::Create).await.map_err(Error::io("create", &fresh))?;
+        let file = env
+            .open(&fresh, Open::Create)
+            .await
+            .map_err(Error::io("create", &fresh))?;
         Ok(Builder {
             env: env.clone(),
             dir: dir.into(),
@@ -94,7 +102,12 @@ impl<E: Env> Builder<E> {
         let begin = self.position() as u64;
         let owned = |bytes: &[u8]| bytes.to_vec();
         let ranges = ranges.into_iter().flat_map(RangeSet::iter);
-        let ranges = ranges.map(|r| RangeMeta { lo: owned(r.lo), hi: r.hi.map(owned) }).collect();
+        let ranges = ranges
+            .map(|r| RangeMeta {
+                lo: owned(r.lo),
+                hi: r.hi.map(owned),
+            })
+            .collect();
         self.spaces.push(SpaceMeta {
             space: space.0,
             skip: 0,
@@ -110,18 +123,32 @@ impl<E: Env> Builder<E> {
     /// Adds an entry of the open space; `None` is a delete. Keys ascend.
     pub fn add(&mut self, key: &[u8], value: Option<&[u8]>) {
         let at = self.position();
-        let open = self.spaces.last_mut().expect("a space is opened before its entries come");
-        debug_assert!(open.groups.is_empty() || key > &self.last_key[..], "keys ascend");
-        let due = open.groups.last().is_none_or(|group| at - group.at as usize >= GROUP_BYTES);
+        let open = self
+            .spaces
+            .last_mut()
+            .expect("a space is opened before its entries come");
+        debug_assert!(
+            open.groups.is_empty() || key > &self.last_key[..],
+            "keys ascend"
+        );
+        let due = open
+            .groups
+            .last()
+            .is_none_or(|group| at - group.at as usize >= GROUP_BYTES);
         if due {
-            open.groups.push(Group { prefix: 0, at: at as u32 });
+            open.groups.push(Group {
+                prefix: 0,
+                at: at as u32,
+            });
             self.group_keys.push(key.to_vec());
         }
         self.last_key.clear();
         self.last_key.extend_from_slice(key);
-        self.hashes.push((hash_key(SpaceId(open.space), key), at as u32));
+        self.hashes
+            .push((hash_key(SpaceId(open.space), key), at as u32));
         let value_len = value.map_or(DELETED, |value| value.len() as u32);
-        self.pending.extend_from_slice(&(key.len() as u16).to_le_bytes());
+        self.pending
+            .extend_from_slice(&(key.len() as u16).to_le_bytes());
         self.pending.extend_from_slice(&value_len.to_le_bytes());
         self.pending.extend_from_slice(key);
         self.pending.extend_from_slice(value.unwrap_or_default());
@@ -131,9 +158,13 @@ impl<E: Env> Builder<E> {
 
     fn close_space(&mut self) {
         let end = self.position() as u64;
-        let Some(open) = self.spaces.last_mut() else { return };
+        let Some(open) = self.spaces.last_mut() else {
+            return;
+        };
         open.end = end;
-        let Some(first) = self.group_keys.first() else { return };
+        let Some(first) = self.group_keys.first() else {
+            return;
+        };
         let pairs = first.iter().zip(&self.last_key);
         let skip = pairs.take_while(|(a, b)| a == b).count();
         for (group, key) in open.groups.iter_mut().zip(&self.group_keys) {
@@ -157,12 +188,16 @@ impl<E: Env> Builder<E> {
         let mut buffer = self.file.buffer(len);
         buffer.copy_from_slice(&self.pending[..len]);
         if paged {
-            self.crcs.extend(self.pending[..len].chunks(PAGE_BYTES).map(crc32c));
+            self.crcs
+                .extend(self.pending[..len].chunks(PAGE_BYTES).map(crc32c));
         }
         self.pending.drain(..len);
         let at = self.written as u64;
         self.written += len;
-        self.file.write(at, buffer).await.map_err(Error::io("write", &self.fresh))
+        self.file
+            .write(at, buffer)
+            .await
+            .map_err(Error::io("write", &self.fresh))
     }
 
     /// Seals the file and opens it.
@@ -171,20 +206,35 @@ impl<E: Env> Builder<E> {
         self.write().await?;
         let entry_count = self.hashes.len() as u64;
         let (hash, filter) = self.indexes().await;
-        self.pending.resize(self.pending.len().next_multiple_of(PAGE_BYTES), 0);
+        self.pending
+            .resize(self.pending.len().next_multiple_of(PAGE_BYTES), 0);
         self.write().await?;
         if !self.pending.is_empty() {
             self.write_front(self.pending.len(), true).await?;
         }
         let pages = std::mem::take(&mut self.crcs);
         let spaces = std::mem::take(&mut self.spaces);
-        self.append_meta(&Meta { entry_count, hash, filter, spaces, pages });
+        self.append_meta(&Meta {
+            entry_count,
+            hash,
+            filter,
+            spaces,
+            pages,
+        });
         self.write_front(self.pending.len(), false).await?;
-        self.file.flush().await.map_err(Error::io("flush", &self.fresh))?;
+        if !planted(Mutant::ManifestBeforeFlush) {
+            self.file
+                .flush()
+                .await
+                .map_err(Error::io("flush", &self.fresh))?;
+        }
         let path = table_path(&self.dir, self.id);
         let renamed = self.env.rename(&self.fresh, &path).await;
         renamed.map_err(Error::io("rename", &self.fresh))?;
-        self.env.sync_dir(&self.dir).await.map_err(Error::io("sync", &self.dir))?;
+        self.env
+            .sync_dir(&self.dir)
+            .await
+            .map_err(Error::io("sync", &self.dir))?;
         Table::open(&self.env, &self.dir, self.id, self.identity).await
     }
 
@@ -195,7 +245,8 @@ impl<E: Env> Builder<E> {
         for turn in hashes.chunks(HASHES_PER_TURN) {
             for (hash, at) in turn {
                 slots.insert(*hash, *at as usize);
-                filter.insert(*hash);
+                let other = planted(Mutant::FilterOtherHash);
+                filter.insert(if other { hash.swap_bytes() } else { *hash });
             }
             self.env.yield_now().await;
         }
@@ -203,8 +254,14 @@ impl<E: Env> Builder<E> {
         slots.encode(&mut self.pending);
         let filter_at = self.position();
         filter.encode(&mut self.pending);
-        let section = |at: usize, end: usize| Section { at: at as u64, len: (end - at) as u64 };
-        (section(hash_at, filter_at), section(filter_at, self.position()))
+        let section = |at: usize, end: usize| Section {
+            at: at as u64,
+            len: (end - at) as u64,
+        };
+        (
+            section(hash_at, filter_at),
+            section(filter_at, self.position()),
+        )
     }
 
     fn append_meta(&mut self, meta: &Meta) {
@@ -213,10 +270,15 @@ impl<E: Env> Builder<E> {
         let meta_at = self.position() as u64;
         let file_bytes = self.position() + bytes.len() + EDGE_BYTES;
         let file_bytes = file_bytes.next_multiple_of(FILE_ALIGN);
-        let trailer =
-            Trailer { meta_at, meta_len: bytes.len() as u64, meta_crc: crc32c(&bytes) };
+        let trailer = Trailer {
+            meta_at,
+            meta_len: bytes.len() as u64,
+            meta_crc: crc32c(&bytes),
+        };
         self.pending.extend_from_slice(&bytes);
-        self.pending.resize(file_bytes - EDGE_BYTES - self.written, 0);
-        self.pending.extend_from_slice(&trailer.encode(file_bytes as u64));
+        self.pending
+            .resize(file_bytes - EDGE_BYTES - self.written, 0);
+        self.pending
+            .extend_from_slice(&trailer.encode(file_bytes as u64));
     }
 }

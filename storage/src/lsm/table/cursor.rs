@@ -29,7 +29,13 @@ impl<'a> Cursor<'a> {
     ) -> Result<Cursor<'a>, Error> {
         let front = table.seek(space, lo)?;
         let back = hi.map_or(Ok(space.end as usize), |hi| table.seek(space, hi))?;
-        Ok(Cursor { table, space, front, back, stack: Vec::new() })
+        Ok(Cursor {
+            table,
+            space,
+            front,
+            back,
+            stack: Vec::new(),
+        })
     }
 
     #[inline]

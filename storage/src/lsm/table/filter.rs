@@ -14,13 +14,19 @@ const BLOCK_BYTES: usize = WORDS * 4;
 const BITS_PER_KEY: usize = 10;
 /// Odd numbers that spread one hash over eight words.
 const SALTS: [u32; WORDS] = [
-    0x9e37_79b1, 0x85eb_ca77, 0xc2b2_ae3d, 0x27d4_eb2f, 0x1656_67b1, 0xd6e8_feb9, 0xa076_1d65,
+    0x9e37_79b1,
+    0x85eb_ca77,
+    0xc2b2_ae3d,
+    0x27d4_eb2f,
+    0x1656_67b1,
+    0xd6e8_feb9,
+    0xa076_1d65,
     0xe703_7ed1,
 ];
 
 #[inline]
 fn block_of(hash: u64, block_count: usize) -> usize {
-    ((hash >> 32) * block_count as u64 >> 32) as usize
+    (((hash >> 32) * block_count as u64) >> 32) as usize
 }
 
 #[inline]
@@ -36,7 +42,9 @@ pub(crate) struct FilterBuilder {
 impl FilterBuilder {
     pub fn new(entry_count: usize) -> FilterBuilder {
         let bits = entry_count * BITS_PER_KEY;
-        FilterBuilder { blocks: vec![[0; WORDS]; bits.div_ceil(BLOCK_BYTES * 8)] }
+        FilterBuilder {
+            blocks: vec![[0; WORDS]; bits.div_ceil(BLOCK_BYTES * 8)],
+        }
     }
 
     pub fn insert(&mut self, hash: u64) {
@@ -75,7 +83,8 @@ impl<'a> Filter<'a> {
         }
         let at = self.section.at as usize + block_of(hash, count) * BLOCK_BYTES;
         let (words, _) = self.pages.bytes(at, BLOCK_BYTES)?.as_chunks::<4>();
-        let hit = |(word, bytes): (usize, &[u8; 4])| u32::from_le_bytes(*bytes) & bit(hash, word) != 0;
+        let hit =
+            |(word, bytes): (usize, &[u8; 4])| u32::from_le_bytes(*bytes) & bit(hash, word) != 0;
         Ok(words.iter().enumerate().all(hit))
     }
 }

@@ -116,9 +116,16 @@ impl Superblock {
         }
         let name = |bytes: &[u8; EDGE_BYTES]| {
             let (cluster, partition) = (u128_at(bytes, 16), u32_at(bytes, 32));
-            format!("table {} of partition {partition} of cluster {cluster:032x}", u64_at(bytes, 40))
+            format!(
+                "table {} of partition {partition} of cluster {cluster:032x}",
+                u64_at(bytes, 40)
+            )
         };
-        Err(Error::Foreign { path: path.into(), expected: name(&wanted), found: name(&found) })
+        Err(Error::Foreign {
+            path: path.into(),
+            expected: name(&wanted),
+            found: name(&found),
+        })
     }
 }
 
@@ -149,7 +156,11 @@ impl Trailer {
             return Err(corrupt(path, at, expected, format!("{} bytes", file.len())));
         }
         let (meta_at, meta_len) = (u64_at(&bytes, 24), u64_at(&bytes, 32));
-        Ok(Trailer { meta_at, meta_len, meta_crc: u32_at(&bytes, 40) })
+        Ok(Trailer {
+            meta_at,
+            meta_len,
+            meta_crc: u32_at(&bytes, 40),
+        })
     }
 
     /// The meta block, after its checksum and its structure were verified.
@@ -157,7 +168,12 @@ impl Trailer {
         let at = self.meta_at as usize;
         let end = at.saturating_add(self.meta_len as usize);
         let Some(bytes) = file.get(at..end) else {
-            return Err(corrupt(path, at, "a meta block inside the file", "one behind its end"));
+            return Err(corrupt(
+                path,
+                at,
+                "a meta block inside the file",
+                "one behind its end",
+            ));
         };
         let crc = crc32c(bytes);
         if crc != self.meta_crc {
@@ -182,7 +198,12 @@ pub(crate) fn corrupt(
     found: impl Into<String>,
 ) -> Corruption {
     let (expected, found) = (expected.into(), found.into());
-    Corruption { file: path.into(), offset: offset as u64, expected, found }
+    Corruption {
+        file: path.into(),
+        offset: offset as u64,
+        expected,
+        found,
+    }
 }
 
 /// Puts the checksum over the rest into the first four bytes.
@@ -199,8 +220,16 @@ fn edge(
     at: usize,
     magic: [u8; 8],
 ) -> Result<[u8; EDGE_BYTES], Corruption> {
-    let Some(bytes) = file.get(at..).and_then(|rest| rest.first_chunk::<EDGE_BYTES>()) else {
-        return Err(corrupt(path, at, "64 bytes", format!("the end at {}", file.len())));
+    let Some(bytes) = file
+        .get(at..)
+        .and_then(|rest| rest.first_chunk::<EDGE_BYTES>())
+    else {
+        return Err(corrupt(
+            path,
+            at,
+            "64 bytes",
+            format!("the end at {}", file.len()),
+        ));
     };
     let crc = crc32c(&bytes[4..]);
     if u32_at(bytes, 0) != crc {
@@ -214,19 +243,36 @@ fn edge(
     let version = u32_at(bytes, 4);
     if version != VERSION {
         let expected = format!("format version {VERSION}");
-        return Err(corrupt(path, at + 4, expected, format!("version {version}")));
+        return Err(corrupt(
+            path,
+            at + 4,
+            expected,
+            format!("version {version}"),
+        ));
     }
     Ok(*bytes)
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(*bytes[at..].first_chunk().expect("the caller has a whole edge"))
+    u32::from_le_bytes(
+        *bytes[at..]
+            .first_chunk()
+            .expect("the caller has a whole edge"),
+    )
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(*bytes[at..].first_chunk().expect("the caller has a whole edge"))
+    u64::from_le_bytes(
+        *bytes[at..]
+            .first_chunk()
+            .expect("the caller has a whole edge"),
+    )
 }
 
 fn u128_at(bytes: &[u8], at: usize) -> u128 {
-    u128::from_le_bytes(*bytes[at..].first_chunk().expect("the caller has a whole edge"))
+    u128::from_le_bytes(
+        *bytes[at..]
+            .first_chunk()
+            .expect("the caller has a whole edge"),
+    )
 }

@@ -20,7 +20,7 @@ pub(crate) fn hash_key(space: SpaceId, key: &[u8]) -> u64 {
 
 #[inline]
 fn home(hash: u64, slot_count: usize) -> usize {
-    ((hash >> 32) * slot_count as u64 >> 32) as usize
+    (((hash >> 32) * slot_count as u64) >> 32) as usize
 }
 
 #[inline]
@@ -35,7 +35,9 @@ pub(crate) struct SlotsBuilder {
 
 impl SlotsBuilder {
     pub fn new(entry_count: usize) -> SlotsBuilder {
-        SlotsBuilder { slots: vec![0; entry_count + entry_count / 3 + 1] }
+        SlotsBuilder {
+            slots: vec![0; entry_count + entry_count / 3 + 1],
+        }
     }
 
     pub fn insert(&mut self, hash: u64, at: usize) {
@@ -51,7 +53,9 @@ impl SlotsBuilder {
 
     pub fn encode(&self, into: &mut Vec<u8>) {
         into.reserve(self.slots.len() * SLOT_BYTES);
-        self.slots.iter().for_each(|slot| into.extend_from_slice(&slot.to_le_bytes()));
+        self.slots
+            .iter()
+            .for_each(|slot| into.extend_from_slice(&slot.to_le_bytes()));
     }
 }
 
@@ -70,14 +74,23 @@ impl<'a> Slots<'a> {
     pub fn new(pages: &'a Pages, section: Section, hash: u64) -> Slots<'a> {
         let count = section.len as usize / SLOT_BYTES;
         let index = home(hash, count);
-        Slots { pages, at: section.at as usize, count, index, seen: 0, tag: tag(hash) }
+        Slots {
+            pages,
+            at: section.at as usize,
+            count,
+            index,
+            seen: 0,
+            tag: tag(hash),
+        }
     }
 
     /// The next place that may hold the key.
     #[inline]
     pub fn next(&mut self) -> Result<Option<usize>, Corruption> {
         while self.seen < self.count {
-            let bytes = self.pages.bytes(self.at + self.index * SLOT_BYTES, SLOT_BYTES)?;
+            let bytes = self
+                .pages
+                .bytes(self.at + self.index * SLOT_BYTES, SLOT_BYTES)?;
             let slot = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
             if slot == 0 {
                 return Ok(None);

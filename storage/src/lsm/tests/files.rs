@@ -20,7 +20,12 @@ fn world() -> (Sim, ProcessId) {
 
 fn open(sim: &Sim, process: ProcessId, identity: Identity) -> Result<Store<SimEnv>, Error> {
     let env = sim.env(process, "store");
-    sim.block_on(Store::open(&env, Path::new(DIR), identity, StoreOptions::default()))
+    sim.block_on(Store::open(
+        &env,
+        Path::new(DIR),
+        identity,
+        StoreOptions::default(),
+    ))
 }
 
 fn read(sim: &Sim, process: ProcessId, name: &str) -> Vec<u8> {
@@ -48,25 +53,37 @@ fn small(sim: &Sim, process: ProcessId) {
 }
 
 fn check_golden(name: &str, bytes: &[u8]) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("golden")
+        .join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, bytes).unwrap();
     }
     let golden = std::fs::read(&path).unwrap();
-    assert!(golden == bytes, "{name} changed: a change of format needs a new version number");
+    assert!(
+        golden == bytes,
+        "{name} changed: a change of format needs a new version number"
+    );
 }
 
 #[test]
 fn the_bytes_of_tables_and_manifests_never_change() {
     let (sim, process) = world();
     small(&sim, process);
-    check_golden("lsm_table_v1.bin", &read(&sim, process, "000000000002.table"));
+    check_golden(
+        "lsm_table_v1.bin",
+        &read(&sim, process, "000000000002.table"),
+    );
     check_golden("lsm_manifest_v1.bin", &read(&sim, process, "MANIFEST"));
 }
 
 /// Corruption is detected and named, never served.
 #[test]
 fn every_flipped_bit_is_found_or_harmless_and_never_served() {
+    flip_every_bit();
+}
+
+pub(super) fn flip_every_bit() {
     let (sim, process) = world();
     small(&sim, process);
     let store = open(&sim, process, IDENTITY).unwrap();
@@ -127,10 +144,18 @@ fn damage_in_a_page_is_named_with_file_offset_expected_and_found() {
     let mut overlay = Overlay::new();
     overlay.put(SpaceId(1), b"apple", b"green");
     let mut seen = None;
-    overlay.get(&store, SpaceId(1), b"apple", &mut |v| seen = v.map(<[u8]>::to_vec)).unwrap();
+    overlay
+        .get(&store, SpaceId(1), b"apple", &mut |v| {
+            seen = v.map(<[u8]>::to_vec)
+        })
+        .unwrap();
     assert_eq!(seen.as_deref(), Some(&b"green"[..]));
-    let result = store.get(SpaceId(1), b"apple", &mut |_| panic!("damaged bytes were served"));
-    let Err(Error::Corrupt(corruption)) = result else { panic!("{result:?}") };
+    let result = store.get(SpaceId(1), b"apple", &mut |_| {
+        panic!("damaged bytes were served")
+    });
+    let Err(Error::Corrupt(corruption)) = result else {
+        panic!("{result:?}")
+    };
     assert_eq!((corruption.file, corruption.offset), (path, 0));
     assert_ne!(corruption.expected, corruption.found);
 }
@@ -139,12 +164,27 @@ fn damage_in_a_page_is_named_with_file_offset_expected_and_found() {
 fn a_file_of_another_store_is_refused() {
     let (sim, process) = world();
     small(&sim, process);
-    for identity in [Identity { cluster: 8, ..IDENTITY }, Identity { partition: 4, ..IDENTITY }] {
-        assert!(matches!(open(&sim, process, identity), Err(Error::Foreign { .. })));
+    for identity in [
+        Identity {
+            cluster: 8,
+            ..IDENTITY
+        },
+        Identity {
+            partition: 4,
+            ..IDENTITY
+        },
+    ] {
+        assert!(matches!(
+            open(&sim, process, identity),
+            Err(Error::Foreign { .. })
+        ));
     }
     // A table that was put in the place of another one.
     let env = sim.env(process, "swap");
-    let (a, b) = (Path::new("/s/000000000001.table"), Path::new("/s/000000000002.table"));
+    let (a, b) = (
+        Path::new("/s/000000000001.table"),
+        Path::new("/s/000000000002.table"),
+    );
     sim.block_on(env.rename(b, a)).unwrap();
     sim.block_on(async {
         let bytes = env.map(a).await.unwrap();
@@ -153,7 +193,10 @@ fn a_file_of_another_store_is_refused() {
         buffer.copy_from_slice(&bytes);
         copy.write_durable(0, buffer).await.unwrap();
     });
-    assert!(matches!(open(&sim, process, IDENTITY), Err(Error::Foreign { .. })));
+    assert!(matches!(
+        open(&sim, process, IDENTITY),
+        Err(Error::Foreign { .. })
+    ));
 }
 
 #[test]
@@ -162,7 +205,9 @@ fn tables_without_a_manifest_are_refused_and_kept() {
     small(&sim, process);
     let env = sim.env(process, "thief");
     sim.block_on(env.remove(Path::new("/s/MANIFEST"))).unwrap();
-    let Err(Error::Corrupt(corruption)) = open(&sim, process, IDENTITY) else { panic!() };
+    let Err(Error::Corrupt(corruption)) = open(&sim, process, IDENTITY) else {
+        panic!()
+    };
     assert_eq!(corruption.file, Path::new("/s/MANIFEST"));
     assert_eq!(sim.files(process).len(), 2);
 }
@@ -177,8 +222,16 @@ fn leftovers_are_removed_and_ids_not_used_twice() {
         sim.block_on(env.open(&path, Open::Create)).unwrap();
     }
     open(&sim, process, IDENTITY).unwrap();
-    let names: Vec<PathBuf> = sim.files(process).into_iter().map(|(path, _)| path).collect();
-    let kept = ["/s/000000000001.table", "/s/000000000002.table", "/s/MANIFEST"];
+    let names: Vec<PathBuf> = sim
+        .files(process)
+        .into_iter()
+        .map(|(path, _)| path)
+        .collect();
+    let kept = [
+        "/s/000000000001.table",
+        "/s/000000000002.table",
+        "/s/MANIFEST",
+    ];
     assert_eq!(names, kept.map(PathBuf::from));
 }
 
@@ -200,11 +253,18 @@ fn compaction_of_everything_keeps_no_deleted_byte() {
         sim.block_on(store.flush()).unwrap();
     }
     let mut batch = WriteBatch::new();
-    [0, 300, 600].map(SpaceId).into_iter().for_each(|space| batch.clear(space));
+    [0, 300, 600]
+        .map(SpaceId)
+        .into_iter()
+        .for_each(|space| batch.clear(space));
     store.apply(&batch, Index(11));
     sim.block_on(store.flush()).unwrap();
     sim.block_on(store.compact_all()).unwrap();
     Model::default().check_all("cleared", &store);
-    let names: Vec<PathBuf> = sim.files(process).into_iter().map(|(path, _)| path).collect();
+    let names: Vec<PathBuf> = sim
+        .files(process)
+        .into_iter()
+        .map(|(path, _)| path)
+        .collect();
     assert_eq!(names, [PathBuf::from("/s/MANIFEST")]);
 }

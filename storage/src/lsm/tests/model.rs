@@ -8,9 +8,13 @@ use rama_io::{Category, Env};
 use rama_wire::Index;
 
 use super::{Model, Rng, Write};
+use crate::lsm::mutant::{Mutant, plant};
 use crate::lsm::{Error, Identity, Store, StoreOptions, WriteBatch};
 
-pub(super) const IDENTITY: Identity = Identity { cluster: 7, partition: 3 };
+pub(super) const IDENTITY: Identity = Identity {
+    cluster: 7,
+    partition: 3,
+};
 
 #[test]
 fn memtables_and_snapshots_answer_like_a_map() {
@@ -18,7 +22,10 @@ fn memtables_and_snapshots_answer_like_a_map() {
         let mut rng = Rng(seed);
         let sim = Sim::new(seed, SimConfig::default());
         let env = sim.env(sim.process(), "store");
-        let options = StoreOptions { memtable_bytes: 40 << 10, table_bytes: 8 << 10 };
+        let options = StoreOptions {
+            memtable_bytes: 40 << 10,
+            table_bytes: 8 << 10,
+        };
         let opened = Store::open(&env, Path::new("/s"), IDENTITY, options);
         let store = sim.block_on(opened).unwrap();
         let mut model = Model::default();
@@ -49,7 +56,11 @@ fn memtables_and_snapshots_answer_like_a_map() {
 /// Flush and compaction move data between layers and change no answer, also not of snapshots.
 #[test]
 fn flushing_and_compacting_change_no_answer() {
-    for seed in 0..300 {
+    flush_and_compact(0..300);
+}
+
+fn flush_and_compact(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
         let mut rng = Rng(seed);
         let sim = Sim::new(seed, SimConfig::with_faults(Faults::none()));
         let process = sim.process();
@@ -73,7 +84,12 @@ fn flushing_and_compacting_change_no_answer() {
             }
             model.check(&mut rng, &format!("seed {seed} index {index}"), &store, 3);
             for (snapshot, model) in &snapshots {
-                model.check(&mut rng, &format!("seed {seed} index {index} snapshot"), snapshot, 1);
+                model.check(
+                    &mut rng,
+                    &format!("seed {seed} index {index} snapshot"),
+                    snapshot,
+                    1,
+                );
             }
         }
         sim.block_on(store.flush()).unwrap();
@@ -88,7 +104,10 @@ fn flushing_and_compacting_change_no_answer() {
 
 fn open(sim: &Sim, process: ProcessId) -> Result<Store<SimEnv>, Error> {
     let env = sim.env(process, "store");
-    let options = StoreOptions { memtable_bytes: 20 << 10, table_bytes: 8 << 10 };
+    let options = StoreOptions {
+        memtable_bytes: 20 << 10,
+        table_bytes: 8 << 10,
+    };
     sim.block_on(Store::open(&env, Path::new("/s"), IDENTITY, options))
 }
 
@@ -117,7 +136,14 @@ impl Life {
         let sim = Sim::new(seed, SimConfig::with_faults(faults));
         let process = sim.process();
         let (log, models, persisted) = (Vec::new(), vec![Model::default()], Index::ZERO);
-        Life { sim, process, rng: Rng(seed), log, models, persisted }
+        Life {
+            sim,
+            process,
+            rng: Rng(seed),
+            log,
+            models,
+            persisted,
+        }
     }
 
     /// Opens, compares with the prefix that must be there, replays the rest.
@@ -143,7 +169,8 @@ impl Life {
             let (store, env) = (store.clone(), env.clone());
             env.clone().spawn(Category::Background, async move {
                 loop {
-                    env.sleep(Duration::from_micros(env.random_u64() % 2000)).await;
+                    env.sleep(Duration::from_micros(env.random_u64() % 2000))
+                        .await;
                     let done = match worker {
                         0 => store.flush().await,
                         _ => store.compact().await.map(drop),
@@ -206,5 +233,28 @@ fn failing_writes_poison_maintenance_and_lose_nothing() {
             life.sim.set_faults(Faults::crash_only());
         }
         life.recover(seed);
+    }
+}
+
+/// A test that cannot fail proves nothing: each planted mistake turns one of them red.
+#[test]
+fn every_planted_mistake_is_seen() {
+    let crashes: fn() = || cut_power(0..300, Faults::crash_only());
+    let answers: fn() = || flush_and_compact(0..300);
+    let damage: fn() = super::files::flip_every_bit;
+    for (mutant, test) in [
+        (Mutant::ManifestBeforeFlush, crashes),
+        (Mutant::SourcesRemovedFirst, crashes),
+        (Mutant::PersistedTooHigh, crashes),
+        (Mutant::RangesDroppedAboveBottom, answers),
+        (Mutant::DeletesDroppedAboveBottom, answers),
+        (Mutant::FilterOtherHash, answers),
+        (Mutant::RangesHideNothing, answers),
+        (Mutant::PagesNotVerified, damage),
+    ] {
+        plant(Some(mutant));
+        let red = std::panic::catch_unwind(test).is_err();
+        plant(None);
+        assert!(red, "nobody saw {mutant:?}");
     }
 }

@@ -30,7 +30,11 @@ fn key(number: u64) -> [u8; 16] {
 /// Processor time of this thread, so that a busy machine disturbs less.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    stat.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
+    stat.split(' ')
+        .next()
+        .and_then(|ns| ns.parse::<f64>().ok())
+        .unwrap_or(0.0)
+        / 1e9
 }
 
 struct Stopwatch {
@@ -40,7 +44,10 @@ struct Stopwatch {
 
 impl Stopwatch {
     fn start() -> Stopwatch {
-        Stopwatch { wall: Instant::now(), cpu: cpu_seconds() }
+        Stopwatch {
+            wall: Instant::now(),
+            cpu: cpu_seconds(),
+        }
     }
 
     fn lap(&mut self, what: &str, ops: u64) {
@@ -53,7 +60,9 @@ impl Stopwatch {
 
 fn overlays(base: &dyn Read, count: u64, watch: &mut Stopwatch) {
     // A word count: 40,000 distinct words, picked with a skew.
-    let words: Vec<Vec<u8>> = (0..40_000).map(|n| format!("word{n}\0\0").into_bytes()).collect();
+    let words: Vec<Vec<u8>> = (0..40_000)
+        .map(|n| format!("word{n}\0\0").into_bytes())
+        .collect();
     let mut rng = Rng(1);
     let picks: Vec<u32> = (0..count)
         .map(|_| {
@@ -72,7 +81,9 @@ fn overlays(base: &dyn Read, count: u64, watch: &mut Stopwatch) {
             new.extend_from_slice(&(old + 1).to_le_bytes());
             Change::Put
         };
-        overlay.update(base, SPACE, &words[*pick as usize], change).unwrap();
+        overlay
+            .update(base, SPACE, &words[*pick as usize], change)
+            .unwrap();
     }
     watch.lap("overlay update, 40 k words", count);
     for pick in &picks {
@@ -120,11 +131,19 @@ async fn measure<E: Env>(env: E, dir: &Path, count: u64) {
     println!("    of that apply: {:.2} M/s", count as f64 / applied / 1e6);
     store.flush().await.unwrap();
     gets(&store, count, count, "table get, several runs", &mut watch);
-    misses(&store, count, "table get of absent keys, several runs", &mut watch);
+    misses(
+        &store,
+        count,
+        "table get of absent keys, several runs",
+        &mut watch,
+    );
     store.compact_all().await.unwrap();
     watch.lap("compact all", count);
     gets(&store, count, count, "table get, one run", &mut watch);
-    for (order, what) in [(Order::Ascending, "scan up"), (Order::Descending, "scan down")] {
+    for (order, what) in [
+        (Order::Ascending, "scan up"),
+        (Order::Descending, "scan down"),
+    ] {
         let mut seen = 0u64;
         let visit = &mut |_: &[u8], value: &[u8]| {
             seen += u64::from(value.len() == 32);
@@ -137,7 +156,9 @@ async fn measure<E: Env>(env: E, dir: &Path, count: u64) {
     let mut rng = Rng(4);
     for _ in 0..count / 20 {
         let stop = &mut |_: &[u8], _: &[u8]| ControlFlow::Break(());
-        store.scan(SPACE, &key(rng.below(count)), None, Order::Ascending, stop).unwrap();
+        store
+            .scan(SPACE, &key(rng.below(count)), None, Order::Ascending, stop)
+            .unwrap();
     }
     watch.lap("seek and read one", count / 20);
     drop(store);
@@ -153,7 +174,8 @@ fn gets(store: &dyn Read, keys: u64, count: u64, what: &str, watch: &mut Stopwat
     let mut hits = 0;
     for _ in 0..count {
         let number = rng.below(keys);
-        let with = &mut |value: Option<&[u8]>| hits += u64::from(value == Some(&[number as u8; 32]));
+        let with =
+            &mut |value: Option<&[u8]>| hits += u64::from(value == Some(&[number as u8; 32]));
         store.get(SPACE, &key(number), with).unwrap();
     }
     assert_eq!(hits, count);
@@ -164,14 +186,18 @@ fn misses(store: &dyn Read, count: u64, what: &str, watch: &mut Stopwatch) {
     let mut rng = Rng(3);
     for _ in 0..count {
         let number = count + rng.below(count);
-        store.get(SPACE, &key(number), &mut |value| assert!(value.is_none())).unwrap();
+        store
+            .get(SPACE, &key(number), &mut |value| assert!(value.is_none()))
+            .unwrap();
     }
     watch.lap(what, count);
 }
 
 #[test]
 fn the_speed_of_the_store_is_measured() {
-    let full: Option<u64> = std::env::var("RAMA_SPEED").ok().and_then(|n| n.parse().ok());
+    let full: Option<u64> = std::env::var("RAMA_SPEED")
+        .ok()
+        .and_then(|n| n.parse().ok());
     let Some(count) = full else {
         let sim = Sim::new(1, SimConfig::with_faults(Faults::none()));
         let env = sim.env(sim.process(), "speed");
@@ -180,9 +206,15 @@ fn the_speed_of_the_store_is_measured() {
     };
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_path_buf();
-    let pool = Pool::start(PoolConfig { executors: 1, ..PoolConfig::default() }, move |env, _| {
-        let path = path.clone();
-        async move { measure(env, &path, count).await }
-    });
+    let pool = Pool::start(
+        PoolConfig {
+            executors: 1,
+            ..PoolConfig::default()
+        },
+        move |env, _| {
+            let path = path.clone();
+            async move { measure(env, &path, count).await }
+        },
+    );
     pool.unwrap().join().unwrap();
 }
