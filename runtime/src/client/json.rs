@@ -9,9 +9,12 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::depot;
-use crate::cluster::Cluster;
+use super::pstate::{route, select_plan};
+use super::watch::{self, Watch};
+use crate::cluster::{Cluster, Running};
 use crate::error::{Error, ErrorKind, Result};
-use crate::message::{AckLevel, Appended, Records};
+use crate::json_path::{self, JsonSelect};
+use crate::message::{AckLevel, Appended, ClientRequest, Records};
 
 impl Cluster {
     /// Appends a record given as JSON.
@@ -86,4 +89,48 @@ impl Cluster {
         };
         records.iter().map(decode).collect()
     }
+
+    /// What a JSON path leads to, as committed (P-32): each navigated value is one result.
+    ///
+    /// # Errors
+    /// `Invalid` when the path does not fit the PState; otherwise as
+    /// [`crate::PStateClient::select`].
+    pub async fn select_json(&self, module: &str, name: &str, path: &Value) -> Result<Vec<Value>> {
+        let (running, pstate) = self.pstate_of(Some(module), name)?;
+        let select = compile(&running, pstate, path)?;
+        let task = route(&running, pstate, select.route())?;
+        let answer = select_plan(&running, pstate, task, select.plan().clone()).await?;
+        results(&select, name, &answer)
+    }
+
+    /// Follows a JSON path: its results now, and again after each commit that changed them.
+    ///
+    /// # Errors
+    /// As [`Cluster::select_json`]; later failures come through the stream.
+    pub fn watch_json(&self, module: &str, name: &str, path: &Value) -> Result<Watch<Vec<Value>>> {
+        let (running, pstate) = self.pstate_of(Some(module), name)?;
+        let select = compile(&running, pstate, path)?;
+        let task = route(&running, pstate, select.route())?;
+        let (plan, name) = (select.plan().clone(), name.to_owned());
+        let decode = move |answer: &[u8]| results(&select, &name, answer);
+        let (subscription, watch) = watch::pair(Box::new(decode));
+        running.post(task, ClientRequest::Watch { task, pstate, plan, subscription })?;
+        Ok(watch)
+    }
+}
+
+fn compile(running: &Running, pstate: u16, path: &Value) -> Result<JsonSelect> {
+    let definition = &running.layout.definition.pstates[usize::from(pstate)];
+    json_path::compile(&definition.schema, path).map_err(|error| {
+        let (name, module) = (&definition.name, &running.layout.module);
+        Error::invalid(format!("could not follow the path {path} in {name} of {module}"))
+            .caused_by(error)
+    })
+}
+
+fn results(select: &JsonSelect, name: &str, answer: &[u8]) -> Result<Vec<Value>> {
+    select.results(answer).map_err(|error| {
+        Error::new(ErrorKind::Corrupt, format!("could not read what {name} answered"))
+            .caused_by(error)
+    })
 }

@@ -122,5 +122,14 @@ fn what_a_caller_did_wrong_is_said() {
         assert_eq!(appended.unwrap_err().kind(), ErrorKind::Invalid);
         let record = serde_json::json!([7, 30]);
         cluster.append_json("Bank", "*deposits", &record, AckLevel::Ack).await.unwrap();
+        cluster.wait_for_processed("Bank", "bank", 1).await.unwrap();
+        let path = serde_json::json!([7]);
+        let found = cluster.select_json("Bank", "$$funds", &path).await.unwrap();
+        assert_eq!(found, [30]);
+        let mut watch = cluster.watch_json("Bank", "$$funds", &path).unwrap();
+        assert_eq!(watch.next().await.unwrap().unwrap(), [30]);
+        let path = serde_json::json!([["nonsense"]]);
+        let error = cluster.select_json("Bank", "$$funds", &path).await.unwrap_err();
+        assert!(format!("{error:#}").contains("allowed here"), "{error:#}");
     });
 }
