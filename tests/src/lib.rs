@@ -1,6 +1,9 @@
 //! What the workspace-wide tests share: where the workspace is and which source files it has.
 //! Relies on being compiled inside the workspace. Holds no test itself; see `tests/`.
 
+pub mod dev_server;
+pub mod http;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -38,4 +41,16 @@ pub fn files(dir: &Path, suffix: &str) -> Vec<PathBuf> {
 /// `path` relative to the workspace, with forward slashes.
 pub fn relative(path: &Path) -> String {
     path.strip_prefix(workspace()).unwrap_or(path).display().to_string()
+}
+
+/// The `rama` binary built beside the running test or tool.
+///
+/// # Panics
+/// When it was not built; the message names the command.
+pub fn rama_binary() -> PathBuf {
+    let here = std::env::current_exe().expect("the running program has a path");
+    let found = here.ancestors().skip(1).take(2).map(|dir| dir.join("rama")).find(|p| p.is_file());
+    found.unwrap_or_else(|| {
+        panic!("no rama binary beside {}: run `cargo build -p rama-cli` first", here.display())
+    })
 }
