@@ -1,1 +1,120 @@
-//! Placeholder head.
+//! Profiles: registration that survives races and retries, unique ids, partial edits.
+//!
+//! Relies on one stream topology. Registrations are keyed by username, so that two people racing
+//! for one name meet on one task; the winner is whoever's registration id was stored first. A
+//! repeated append (same registration id) answers with the same user id, so clients may retry.
+
+use rama::prelude::*;
+use uuid::Uuid;
+
+/// Someone wants a username. `id` is made by the client, once per intent: retries repeat it.
+#[rama::record]
+pub struct Registration {
+    /// Chosen by the client; makes the append idempotent.
+    pub id: Uuid,
+    /// The wanted name.
+    pub username: String,
+    /// Never the password itself.
+    pub password_hash: String,
+}
+
+/// A change of some fields; absent fields stay as they are.
+#[rama::record]
+#[derive(Default)]
+pub struct Edit {
+    /// Whose profile.
+    pub user_id: u64,
+    /// New display name.
+    pub display_name: Option<String>,
+    /// New height.
+    pub height_cm: Option<u32>,
+    /// New password hash.
+    pub password_hash: Option<String>,
+}
+
+/// Who holds a username.
+#[rama::record]
+pub struct Holder {
+    /// The holder's id.
+    pub user_id: u64,
+    /// The registration that won.
+    pub registration_id: Uuid,
+}
+
+/// A profile; every field is optional until written.
+#[derive(Schema)]
+pub struct Profile {
+    /// Unique name.
+    pub username: String,
+    /// What others see.
+    pub display_name: String,
+    /// Never the password itself.
+    pub password_hash: String,
+    /// Height in centimetres.
+    pub height_cm: u32,
+}
+
+/// Registrations, partitioned by username.
+pub const REGISTRATIONS: Depot<Registration> = Depot::named("*registrations");
+/// Edits, partitioned by user.
+pub const EDITS: Depot<Edit> = Depot::named("*edits");
+/// Username to its holder.
+pub const USERNAMES: PState<Map<String, Holder>> = PState::named("$$usernames");
+/// User id to profile.
+pub const PROFILES: PState<Map<u64, Profile>> = PState::named("$$profiles");
+/// The next id of each task.
+pub const NEXT_ID: PState<u64> = PState::named("$$next_id");
+
+/// Ids of one task are this far apart from another's: task number above, counter below.
+const ID_COUNTER_BITS: u32 = 42;
+
+/// The module.
+pub struct Profiles;
+
+impl Module for Profiles {
+    fn define(&self, m: &mut Setup) {
+        m.depot(REGISTRATIONS, Partition::hash_by(|r: &Registration| r.username.clone()));
+        m.depot(EDITS, Partition::hash_by(|e: &Edit| e.user_id));
+        let mut s = m.stream("profiles");
+        let usernames = s.pstate(USERNAMES);
+        let profiles = s.pstate(PROFILES);
+        let next_id = s.pstate(NEXT_ID);
+
+        s.source(REGISTRATIONS)
+            .filter_map(move |task, r| {
+                let name = usernames.key(&r.username);
+                let user_id = match name.get(task) {
+                    Some(holder) if holder.registration_id == r.id => holder.user_id,
+                    Some(_) => return None,
+                    None => {
+                        let count = next_id.get(task).unwrap_or(0);
+                        next_id.set(task, count + 1);
+                        let user_id = (u64::from(task.id()) << ID_COUNTER_BITS) | count;
+                        name.set(task, Holder { user_id, registration_id: r.id });
+                        user_id
+                    }
+                };
+                Some((user_id, r))
+            })
+            .hash_partition(|(user_id, _)| user_id)
+            .each(move |task, (user_id, r)| {
+                let profile = profiles.key(&user_id);
+                profile.username().set(task, r.username);
+                profile.password_hash().set(task, r.password_hash);
+                task.ack_return(user_id);
+            });
+
+        s.source(EDITS).each(move |task, edit| {
+            let profile = profiles.key(&edit.user_id);
+            if let Some(name) = edit.display_name {
+                profile.display_name().set(task, name);
+            }
+            if let Some(height) = edit.height_cm {
+                profile.height_cm().set(task, height);
+            }
+            if let Some(hash) = edit.password_hash {
+                profile.password_hash().set(task, hash);
+            }
+        });
+    }
+}

@@ -1,2 +1,7 @@
-//! Placeholder head.
-fn main() {}
+//! The `profiles` module as a program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rama::main!(profiles::Profiles)
+}

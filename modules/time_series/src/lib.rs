@@ -1,1 +1,121 @@
-//! Placeholder head.
+//! Time series: render latencies of pages, aggregated exactly once into windows of four sizes.
+//!
+//! Relies on one microbatch topology. Windows of one page and size are a subindexed map sorted by
+//! bucket, so a time range is one range read.
+
+use rama::prelude::*;
+
+/// How long one page took to render.
+#[rama::record]
+pub struct RenderLatency {
+    /// The page.
+    pub url: String,
+    /// How long it took.
+    pub render_millis: u32,
+    /// When, in milliseconds since the Unix epoch.
+    pub at_millis: u64,
+}
+
+/// The size of a window.
+#[derive(Key)]
+pub enum Granularity {
+    /// One minute.
+    Minute,
+    /// One hour.
+    Hour,
+    /// One day.
+    Day,
+    /// Thirty days.
+    ThirtyDays,
+}
+
+impl Granularity {
+    /// All sizes, smallest first.
+    pub const ALL: [Granularity; 4] =
+        [Granularity::Minute, Granularity::Hour, Granularity::Day, Granularity::ThirtyDays];
+
+    /// Milliseconds in one window of this size.
+    pub fn millis(&self) -> u64 {
+        const MINUTE: u64 = 60_000;
+        match self {
+            Granularity::Minute => MINUTE,
+            Granularity::Hour => 60 * MINUTE,
+            Granularity::Day => 24 * 60 * MINUTE,
+            Granularity::ThirtyDays => 30 * 24 * 60 * MINUTE,
+        }
+    }
+}
+
+/// What a window knows of its measurements.
+#[rama::record]
+#[derive(Copy, Default)]
+pub struct WindowStats {
+    /// How many.
+    pub count: u64,
+    /// Their sum.
+    pub total_millis: u64,
+    /// The latest.
+    pub last_millis: u32,
+    /// The smallest.
+    pub min_millis: u32,
+    /// The largest.
+    pub max_millis: u32,
+}
+
+impl WindowStats {
+    /// The window of one measurement.
+    pub fn single(render_millis: u32) -> WindowStats {
+        WindowStats {
+            count: 1,
+            total_millis: u64::from(render_millis),
+            last_millis: render_millis,
+            min_millis: render_millis,
+            max_millis: render_millis,
+        }
+    }
+
+    /// This window followed by a `later` one.
+    pub fn followed_by(self, later: WindowStats) -> WindowStats {
+        if self.count == 0 {
+            return later;
+        }
+        if later.count == 0 {
+            return self;
+        }
+        WindowStats {
+            count: self.count + later.count,
+            total_millis: self.total_millis + later.total_millis,
+            last_millis: later.last_millis,
+            min_millis: self.min_millis.min(later.min_millis),
+            max_millis: self.max_millis.max(later.max_millis),
+        }
+    }
+}
+
+/// Measurements, partitioned by page.
+pub const LATENCIES: Depot<RenderLatency> = Depot::named("*render_latencies");
+/// Page, window size and bucket to statistics.
+pub const WINDOWS: PState<Map<String, Map<Granularity, Map<u64, WindowStats>>>> =
+    PState::named("$$windows");
+
+/// The module.
+pub struct TimeSeries;
+
+impl Module for TimeSeries {
+    fn define(&self, m: &mut Setup) {
+        m.depot(LATENCIES, Partition::hash_by(|l: &RenderLatency| l.url.clone()));
+        let mut mb = m.microbatch("windows");
+        let windows = mb.pstate(WINDOWS);
+        mb.source(LATENCIES).each(move |task, latency| {
+            let single = WindowStats::single(latency.render_millis);
+            for size in Granularity::ALL {
+                let bucket = latency.at_millis / size.millis();
+                windows
+                    .key(&latency.url)
+                    .key(&size)
+                    .key(&bucket)
+                    .update(task, |stats| stats.unwrap_or_default().followed_by(single));
+            }
+        });
+    }
+}

@@ -1,2 +1,7 @@
-//! Placeholder head.
-fn main() {}
+//! The `time_series` module as a program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rama::main!(time_series::TimeSeries)
+}
