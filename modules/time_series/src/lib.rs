@@ -17,7 +17,7 @@ pub struct RenderLatency {
 }
 
 /// The size of a window.
-#[derive(Key)]
+#[derive(Key, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Granularity {
     /// One minute.
     Minute,
