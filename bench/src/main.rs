@@ -3,15 +3,22 @@
 //! Relies on the workloads, one file each. Reading order: `device` (the yardstick), `report` (the
 //! shape of a result), then the workloads. Nothing here asserts a duration.
 
+mod append;
+mod cluster;
 mod device;
 mod environment;
+mod open_loop;
+mod point_read;
 mod report;
+mod select_client;
+mod word_count;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::device::DeviceLimit;
 use crate::environment::Environment;
 use crate::report::{Report, Row};
 
@@ -35,7 +42,9 @@ struct Arguments {
 
 const EXAMPLES: &str = "Examples:
   rama-bench device --dir /var/lib/rama
-  rama-bench device --seconds 10 --json device.json
+  rama-bench append --seconds 10 --json append.json
+  rama-bench word-count --copies 80
+  rama-bench all --dir /var/lib/rama --json all.json
 
 Exit codes: 0 done, 1 a workload failed, 2 wrong usage.";
 
@@ -43,16 +52,66 @@ Exit codes: 0 done, 1 a workload failed, 2 wrong usage.";
 enum Workload {
     /// The raw limits of the device through io_uring: bandwidth, flush latency, 4 KiB reads.
     Device,
+    /// Durable appends: one at a time, many in flight, in batches; closed and open loop.
+    Append,
+    /// The bundled book, many times over, into exactly-once and into streamed counts.
+    WordCount {
+        /// How many times the book is counted.
+        #[arg(long, default_value_t = 20)]
+        copies: usize,
+    },
+    /// Reads of single keys inside a topology.
+    PointRead,
+    /// Reads of single keys by clients.
+    SelectClient,
+    /// Everything above.
+    All,
 }
 
-fn run(arguments: &Arguments) -> Result<Report, Box<dyn std::error::Error>> {
-    let environment = Environment::capture(&arguments.dir);
-    let (_limit, mut rows): (_, Vec<Row>) = device::measure(&arguments.dir, arguments.seconds)
-        .map_err(|e| format!("could not measure the device under {}: {e}", arguments.dir.display()))?;
-    match arguments.workload {
-        Workload::Device => {}
+/// The book's copies in a run of everything.
+const COPIES: usize = 20;
+
+fn workload(
+    arguments: &Arguments,
+    limit: &DeviceLimit,
+    bar: &indicatif::ProgressBar,
+) -> cluster::Outcome<Vec<Row>> {
+    let (dir, seconds) = (&arguments.dir, arguments.seconds);
+    let mut rows = Vec::new();
+    let all = matches!(arguments.workload, Workload::All);
+    if all || matches!(arguments.workload, Workload::Append) {
+        bar.set_message("append");
+        rows.extend(append::measure(dir, seconds, limit)?);
     }
-    rows.shrink_to_fit();
+    if all || matches!(arguments.workload, Workload::WordCount { .. }) {
+        bar.set_message("word-count");
+        let copies = match arguments.workload {
+            Workload::WordCount { copies } => copies,
+            _ => COPIES,
+        };
+        rows.extend(word_count::measure(dir, copies, limit)?);
+    }
+    if all || matches!(arguments.workload, Workload::PointRead) {
+        bar.set_message("point-read");
+        rows.extend(point_read::measure(dir, limit)?);
+    }
+    if all || matches!(arguments.workload, Workload::SelectClient) {
+        bar.set_message("select-client");
+        rows.extend(select_client::measure(dir, seconds, limit)?);
+    }
+    Ok(rows)
+}
+
+fn run(arguments: &Arguments) -> cluster::Outcome<Report> {
+    let environment = Environment::capture(&arguments.dir);
+    let bar = indicatif::ProgressBar::new_spinner();
+    bar.enable_steady_tick(std::time::Duration::from_millis(200));
+    bar.set_message("device");
+    let (limit, mut rows) = device::measure(&arguments.dir, arguments.seconds).map_err(|e| {
+        format!("could not measure the device under {}: {e}", arguments.dir.display())
+    })?;
+    rows.extend(workload(arguments, &limit, &bar)?);
+    bar.finish_and_clear();
     Ok(Report { environment, rows })
 }
 

@@ -43,7 +43,7 @@ async fn transfers_move_money_once_and_failed_ones_are_recorded() {
         assert_eq!(balance(&cluster, charlie).await, 115);
 
         let outgoing = cluster.pstate(OUTGOING);
-        let of_alice = outgoing.select(OUTGOING.key(&alice).entries()).await.expect("select");
+        let of_alice = outgoing.select(OUTGOING.key(&alice).all()).await.expect("select");
         let expected = [("t1", bob, 50, true), ("t2", charlie, 160, false), ("t3", charlie, 25, true)]
             .map(|(id, to, cents, ok)| (id.to_string(), Outgoing { to, cents, ok }));
         assert_eq!(of_alice, expected);

@@ -101,7 +101,7 @@ impl Module for Profiles {
                 let profile = profiles.key(&user_id);
                 profile.username().set(task, r.username);
                 profile.password_hash().set(task, r.password_hash);
-                task.ack_return(user_id);
+                task.ack_return(&user_id);
             });
 
         s.source(EDITS).each(move |task, edit| {

@@ -44,7 +44,7 @@ async fn windows_aggregate_and_ranges_read_them_in_order() {
         assert_eq!(first.map(|stats| (stats.count, stats.total_millis)), Some((3, 45)));
 
         let days = WINDOWS.key("foo.com").key(&Granularity::Day);
-        assert_eq!(windows.select_one(days.len()).await.expect("select"), 3);
+        assert_eq!(windows.select_one(days.select_len()).await.expect("select"), 3);
     }
 }
 

@@ -108,7 +108,9 @@ pub mod command;
 pub mod prelude;
 
 pub use rama_runtime::{
-    Access, AsKey, Definition, DefinitionError, Depot, DepotDecl, DepotHandle, EventFailure, Key,
+    Access, AckLevel, Appended, AsKey, Builder, Cluster, DeadLetter, Definition, DepotClient, Error,
+    ErrorKind, Faults, InProcessCluster, ModuleClient, ModuleOptions, PStateClient, Result,
+    Simulated, SimulatedCluster, Simulation, Status, Watch, DefinitionError, Depot, DepotDecl, DepotHandle, EventFailure, Key,
     KeyError, Limits, List, ListPath, ListRange, LocalPState, Map, MapPath, MapRange, Microbatch,
     Module, PState, Partition, Plan, Record, RecordError, Root, Schema, SchemaDesc, SelectError,
     Selectable, Selection, Set, SetPath, SetRange, Setup, SourceOptions, Start, Stream, Task,

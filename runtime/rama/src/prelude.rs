@@ -6,6 +6,6 @@
 pub use std::process::ExitCode;
 
 pub use rama_runtime::{
-    Depot, Key, List, Map, Module, PState, Partition, Record, Schema, Set, Setup, SourceOptions,
-    Start, Task,
+    AckLevel, Cluster, Depot, DepotClient, InProcessCluster, Key, List, Map, Module, PState, PStateClient, Partition, Record, Schema, Set, Setup, Faults, Simulation,
+    SourceOptions, Start, Task, TestPState,
 };
