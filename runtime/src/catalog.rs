@@ -82,14 +82,21 @@ pub(crate) struct DeclaredObject {
 impl Catalog {
     /// An empty catalog of a new cluster.
     pub(crate) fn new(cluster: u128) -> Catalog {
-        Catalog { cluster: format!("{cluster:032x}"), modules: BTreeMap::new(), created: 0 }
+        Catalog {
+            cluster: format!("{cluster:032x}"),
+            modules: BTreeMap::new(),
+            created: 0,
+        }
     }
 
     /// The identity as a number.
     pub(crate) fn cluster_id(&self) -> Result<u128> {
         u128::from_str_radix(&self.cluster, 16).map_err(|source| {
-            Error::new(crate::error::ErrorKind::Corrupt, "could not read the cluster id")
-                .caused_by(source)
+            Error::new(
+                crate::error::ErrorKind::Corrupt,
+                "could not read the cluster id",
+            )
+            .caused_by(source)
         })
     }
 
@@ -106,7 +113,12 @@ impl Catalog {
         let [depots, pstates, topologies] = &mut entry.next_ids;
         merge(&mut entry.depots, &declared.depots, depots, &mut faults);
         merge(&mut entry.pstates, &declared.pstates, pstates, &mut faults);
-        merge(&mut entry.topologies, &declared.topologies, topologies, &mut faults);
+        merge(
+            &mut entry.topologies,
+            &declared.topologies,
+            topologies,
+            &mut faults,
+        );
         if !faults.is_empty() {
             let mut text = format!("could not launch module {} over its data", declared.module);
             for fault in &faults {
@@ -158,8 +170,10 @@ fn merge(
     next_id: &mut u16,
     faults: &mut Vec<String>,
 ) {
-    let declared: BTreeMap<&str, &DeclaredObject> =
-        declared.iter().map(|object| (object.name.as_str(), object)).collect();
+    let declared: BTreeMap<&str, &DeclaredObject> = declared
+        .iter()
+        .map(|object| (object.name.as_str(), object))
+        .collect();
     for (&name, object) in &declared {
         match known.get(name) {
             Some(old) => compare(name, old, object, faults),
@@ -202,7 +216,13 @@ impl DeclaredObject {
 fn directory_name(module: &str, number: u64) -> String {
     let safe: String = module
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '_' {
+                c
+            } else {
+                '-'
+            }
+        })
         .take(48)
         .collect();
     format!("{safe}.{number}")

@@ -48,7 +48,10 @@ pub(crate) struct Queue<T> {
 
 impl<T> Default for Queue<T> {
     fn default() -> Queue<T> {
-        Queue { items: RefCell::new(VecDeque::new()), signal: Signal::default() }
+        Queue {
+            items: RefCell::new(VecDeque::new()),
+            signal: Signal::default(),
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 //! Relies on messages and oneshot replies only, so that its futures run anywhere. Reading order:
 //! `depot` and `pstate` (typed handles), `json` (the same by names, for HTTP and the command line),
 //! `watch` (values that follow changes), `service` (what the task thread does with requests).
-//! What must stay true: a reply that was dropped means "unknown" for an append and "unavailable" for
-//! a read; a handle survives restarts of its module.
+//! What must stay true: a dropped reply means "unknown" for an append and "unavailable" for a read;
+//! a handle survives restarts of its module.
 
 pub(crate) mod depot;
 pub(crate) mod json;

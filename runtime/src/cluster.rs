@@ -58,13 +58,22 @@ impl Running {
         metrics: Arc<ModuleMetrics>,
         posts: Arc<[Arc<dyn Post>]>,
     ) -> Running {
-        Running { layout, metrics, posts }
+        Running {
+            layout,
+            metrics,
+            posts,
+        }
     }
 
     /// The same module without its threads.
     pub(crate) fn stopped(&self) -> Running {
+        self.metrics.on_stop();
         let (layout, metrics) = (self.layout.clone(), self.metrics.clone());
-        Running { layout, metrics, posts: Arc::new([]) }
+        Running {
+            layout,
+            metrics,
+            posts: Arc::new([]),
+        }
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -80,7 +89,10 @@ impl Running {
 
     /// Sends a request to a task.
     pub(crate) fn post(&self, task: u32, request: ClientRequest) -> Result<()> {
-        let post = self.posts.get(self.layout.thread_of(task) as usize).ok_or_else(|| self.down())?;
+        let post = self
+            .posts
+            .get(self.layout.thread_of(task) as usize)
+            .ok_or_else(|| self.down())?;
         post.post(Message::Client(request)).map_err(|_| self.down())
     }
 
@@ -105,7 +117,8 @@ impl Running {
         for thread in threads {
             let (reply, answer) = oneshot::channel();
             let post = self.posts.get(thread as usize).ok_or_else(|| self.down())?;
-            post.post(Message::Control(control(reply))).map_err(|_| self.down())?;
+            post.post(Message::Control(control(reply)))
+                .map_err(|_| self.down())?;
             answers.push(answer);
         }
         for answer in answers {
@@ -123,7 +136,9 @@ impl Cluster {
             timer,
             random: AtomicU64::new(seed),
         };
-        Cluster { inner: Arc::new(inner) }
+        Cluster {
+            inner: Arc::new(inner),
+        }
     }
 
     /// A client of a depot. When several modules have a depot of that name, go through
@@ -140,7 +155,10 @@ impl Cluster {
 
     /// The same calls for the objects of one module.
     pub fn module(&self, name: &str) -> ModuleClient {
-        ModuleClient { cluster: self.clone(), module: name.to_owned() }
+        ModuleClient {
+            cluster: self.clone(),
+            module: name.to_owned(),
+        }
     }
 
     /// The cluster's identity, in hexadecimal.
@@ -156,10 +174,12 @@ impl Cluster {
     /// A snapshot for operators.
     pub fn status(&self) -> Status {
         let modules = self.read().values().cloned().collect::<Vec<_>>();
-        let status = |found: &Arc<Running>| {
-            status::of(&found.layout, &found.metrics, found.is_up())
-        };
-        Status { cluster: self.inner.id.clone(), modules: modules.iter().map(status).collect() }
+        let status =
+            |found: &Arc<Running>| status::of(&found.layout, &found.metrics, found.is_up());
+        Status {
+            cluster: self.inner.id.clone(),
+            modules: modules.iter().map(status).collect(),
+        }
     }
 
     /// The definition of a module: objects, schemas, topology graphs.
@@ -178,7 +198,9 @@ impl Cluster {
     pub async fn pause(&self, module: &str, topology: &str) -> Result<()> {
         let (running, topology) = self.topology_of(module, topology)?;
         let threads = control_threads(&running, topology);
-        running.command(threads, |reply| Control::Pause { topology, reply }).await
+        running
+            .command(threads, |reply| Control::Pause { topology, reply })
+            .await
     }
 
     /// Lets a paused topology go on. Idempotent.
@@ -188,7 +210,9 @@ impl Cluster {
     pub async fn resume(&self, module: &str, topology: &str) -> Result<()> {
         let (running, topology) = self.topology_of(module, topology)?;
         let threads = control_threads(&running, topology);
-        running.command(threads, |reply| Control::Resume { topology, reply }).await
+        running
+            .command(threads, |reply| Control::Resume { topology, reply })
+            .await
     }
 
     /// Waits until a topology has processed `count` records since it was first launched, over all
@@ -204,6 +228,9 @@ impl Cluster {
         timeout: Duration,
     ) -> Result<()> {
         let (running, index) = self.topology_of(module, topology)?;
+        if !running.is_up() {
+            return Err(running.down());
+        }
         let reached = running.metrics.processed(index, count);
         let metrics = running.metrics.clone();
         drop(running);
@@ -253,7 +280,9 @@ impl Cluster {
         for id in ids {
             let (task, _) = dead_letters::parse_id(id)?;
             if task >= running.layout.tasks {
-                return Err(Error::invalid(format!("{id:?} names a task that does not exist")));
+                return Err(Error::invalid(format!(
+                    "{id:?} names a task that does not exist"
+                )));
             }
             by_task.entry(task).or_default().push(id.clone());
         }
@@ -286,7 +315,9 @@ impl Cluster {
             }
             let (task, ack) = (letter.partition, AckLevel::AppendAck);
             crate::client::depot::send(&running, depot, task, records, ack)?.await?;
-            replayed += self.drop_dead_letters(module, std::slice::from_ref(&letter.id)).await?;
+            replayed += self
+                .drop_dead_letters(module, std::slice::from_ref(&letter.id))
+                .await?;
         }
         Ok(replayed)
     }
@@ -299,7 +330,11 @@ impl Cluster {
     /// The next number of a sequence that is seeded in a simulation.
     pub(crate) fn random(&self) -> u64 {
         let step = 0x9e37_79b9_7f4a_7c15_u64;
-        let value = self.inner.random.fetch_add(step, Ordering::Relaxed).wrapping_add(step);
+        let value = self
+            .inner
+            .random
+            .fetch_add(step, Ordering::Relaxed)
+            .wrapping_add(step);
         rama_core::ids::mix(value)
     }
 
@@ -337,15 +372,13 @@ impl Cluster {
         let running = self.running(module)?;
         match running.layout.topology_index(name) {
             Some(index) => Ok((running, index)),
-            None => Err(Error::not_found(format!("module {module} has no topology {name}"))),
+            None => Err(Error::not_found(format!(
+                "module {module} has no topology {name}"
+            ))),
         }
     }
 
-    pub(crate) fn depot_of(
-        &self,
-        module: Option<&str>,
-        name: &str,
-    ) -> Result<(Arc<Running>, u16)> {
+    pub(crate) fn depot_of(&self, module: Option<&str>, name: &str) -> Result<(Arc<Running>, u16)> {
         self.find(module, name, "depot", |layout| {
             layout.depots.iter().position(|depot| depot.name == name)
         })
@@ -372,7 +405,9 @@ impl Cluster {
             let running = self.running(module)?;
             return match index(&running.layout) {
                 Some(found) => Ok((running, found as u16)),
-                None => Err(Error::not_found(format!("module {module} has no {kind} {name}"))),
+                None => Err(Error::not_found(format!(
+                    "module {module} has no {kind} {name}"
+                ))),
             };
         }
         let modules = self.read();
@@ -381,7 +416,9 @@ impl Cluster {
         });
         match (found.next(), found.next()) {
             (Some(found), None) => Ok(found),
-            (None, _) => Err(Error::not_found(format!("no launched module has a {kind} {name}"))),
+            (None, _) => Err(Error::not_found(format!(
+                "no launched module has a {kind} {name}"
+            ))),
             (Some((first, _)), Some((second, _))) => Err(Error::invalid(format!(
                 "modules {} and {} both have a {kind} {name}: say which with .module(name)",
                 first.layout.module, second.layout.module
@@ -390,17 +427,25 @@ impl Cluster {
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Arc<Running>>> {
-        self.inner.modules.read().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .modules
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Arc<Running>>> {
-        self.inner.modules.write().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .modules
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cluster").field("id", &self.inner.id).finish_non_exhaustive()
+        f.debug_struct("Cluster")
+            .field("id", &self.inner.id)
+            .finish_non_exhaustive()
     }
 }
 

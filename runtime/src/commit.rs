@@ -97,11 +97,18 @@ impl<A> Commit<A> {
     fn next_answer(&self, applied: Index) -> Option<A> {
         let mut answers = self.answers.borrow_mut();
         let due = answers.front().is_some_and(|(index, _)| *index <= applied);
-        if due { answers.pop_front().map(|(_, answer)| answer) } else { None }
+        if due {
+            answers.pop_front().map(|(_, answer)| answer)
+        } else {
+            None
+        }
     }
 
     fn next_unanswered(&self) -> Option<A> {
-        self.answers.borrow_mut().pop_front().map(|(_, answer)| answer)
+        self.answers
+            .borrow_mut()
+            .pop_front()
+            .map(|(_, answer)| answer)
     }
 }
 

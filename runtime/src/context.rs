@@ -58,7 +58,10 @@ impl<E: Env> EventContext<E> {
             handle: OnceCell::new(),
         });
         let task = Rc::new(Task::new(context.clone()));
-        context.handle.set(Rc::downgrade(&task)).expect("a new context has no task yet");
+        context
+            .handle
+            .set(Rc::downgrade(&task))
+            .expect("a new context has no task yet");
         (context, task)
     }
 
@@ -100,8 +103,12 @@ impl<E: Env> EventContext<E> {
         if pstate.owner != self.topology {
             raise(EventFailure::NotOwner {
                 pstate: pstate.name.clone(),
-                writer: self.layout.topologies[usize::from(self.topology)].name.clone(),
-                owner: self.layout.topologies[usize::from(pstate.owner)].name.clone(),
+                writer: self.layout.topologies[usize::from(self.topology)]
+                    .name
+                    .clone(),
+                owner: self.layout.topologies[usize::from(pstate.owner)]
+                    .name
+                    .clone(),
             });
         }
         pstate.space
@@ -111,14 +118,20 @@ impl<E: Env> EventContext<E> {
 /// Ends the event when the storage below failed.
 fn must<T>(attempted: &str, result: Result<T, lsm::Error>) -> T {
     result.unwrap_or_else(|error| {
-        raise(EventFailure::Storage { attempted: attempted.to_owned(), cause: error.to_string() })
+        raise(EventFailure::Storage {
+            attempted: attempted.to_owned(),
+            cause: error.to_string(),
+        })
     })
 }
 
 impl<E: Env> ReadAccess for EventContext<E> {
     fn get(&self, space: SpaceId, key: &[u8], with: &mut dyn FnMut(Option<&[u8]>)) {
         let space = self.disk_space(space);
-        must("read an entry", self.overlay.borrow().get(&self.store, space, key, with));
+        must(
+            "read an entry",
+            self.overlay.borrow().get(&self.store, space, key, with),
+        );
     }
 
     fn scan(
@@ -131,7 +144,10 @@ impl<E: Env> ReadAccess for EventContext<E> {
     ) {
         let space = self.disk_space(space);
         let overlay = self.overlay.borrow();
-        must("scan", overlay.scan(&self.store, space, lo, hi, storage_order(order), visit));
+        must(
+            "scan",
+            overlay.scan(&self.store, space, lo, hi, storage_order(order), visit),
+        );
     }
 }
 
@@ -148,13 +164,19 @@ impl<E: Env> Access for EventContext<E> {
 
     fn delete_range(&self, space: SpaceId, lo: &[u8], hi: Option<&[u8]>) {
         let space = self.own_space(space);
-        self.overlay.borrow_mut().delete_range(space, lo, hi.unwrap_or(&AFTER_ALL_KEYS));
+        self.overlay
+            .borrow_mut()
+            .delete_range(space, lo, hi.unwrap_or(&AFTER_ALL_KEYS));
     }
 
     fn home(&self, space: SpaceId, key: &[u8]) -> u32 {
         let index = usize::from(self.layout.pstate_index(space));
         let home = self.layout.definition.pstates[index].home(key, self.layout.tasks);
-        home.unwrap_or_else(|error| raise(EventFailure::Author { message: error.to_string() }))
+        home.unwrap_or_else(|error| {
+            raise(EventFailure::Author {
+                message: error.to_string(),
+            })
+        })
     }
 
     fn task_id(&self) -> u32 {
@@ -178,18 +200,27 @@ impl<E: Env> Access for EventContext<E> {
     }
 
     fn ack_return(&self, value: serde_json::Value) {
-        let task = self.handle.get().and_then(Weak::upgrade).expect("author code holds its task");
+        let task = self
+            .handle
+            .get()
+            .and_then(Weak::upgrade)
+            .expect("author code holds its task");
         self.returns.borrow_mut().push((task.origin(), value));
     }
 
     fn append(&self, depot: LogId, record: &[u8]) {
         let depot = self.layout.depot_index(depot);
         let mut appends = self.appends.borrow_mut();
-        let at = appends.iter().position(|(known, _)| *known == depot).unwrap_or_else(|| {
-            appends.push((depot, Records::default()));
-            appends.len() - 1
-        });
-        appends[at].1.push_with(|bytes| bytes.extend_from_slice(record));
+        let at = appends
+            .iter()
+            .position(|(known, _)| *known == depot)
+            .unwrap_or_else(|| {
+                appends.push((depot, Records::default()));
+                appends.len() - 1
+            });
+        appends[at]
+            .1
+            .push_with(|bytes| bytes.extend_from_slice(record));
     }
 }
 
@@ -214,7 +245,10 @@ impl<E: Env> ReadAccess for ExternalView<'_, E> {
         visit: &mut Visit<'_>,
     ) {
         let space = self.layout.pstates[usize::from(self.layout.pstate_index(space))].space;
-        must("scan", self.store.scan(space, lo, hi, storage_order(order), visit));
+        must(
+            "scan",
+            self.store.scan(space, lo, hi, storage_order(order), visit),
+        );
     }
 }
 

@@ -58,18 +58,35 @@ struct Stored {
 
 /// What clients do with the letters of a task.
 pub(crate) enum Request {
-    List { reply: Reply<Vec<DeadLetter>> },
+    List {
+        reply: Reply<Vec<DeadLetter>>,
+    },
     /// Forgets letters by id; answers those that were there.
-    Drop { ids: Vec<String>, reply: Reply<u64> },
+    Drop {
+        ids: Vec<String>,
+        reply: Reply<u64>,
+    },
 }
 
 impl Letter {
     pub(crate) fn put_into(&self, slot: u16, batch: &mut WriteBatch) {
-        let Origin { source: SourceId(source), partition, offset } = self.origin;
+        let Origin {
+            source: SourceId(source),
+            partition,
+            offset,
+        } = self.origin;
         let key = system_keys::dead_letter(slot, source, partition, offset);
         let (failures, text, time_ms) = (self.failures, self.text.clone(), self.time_ms);
-        let stored = serde_json::to_vec(&Stored { failures, text, time_ms });
-        batch.put(SpaceId::SYSTEM, &key, &stored.expect("numbers and text have a JSON form"));
+        let stored = serde_json::to_vec(&Stored {
+            failures,
+            text,
+            time_ms,
+        });
+        batch.put(
+            SpaceId::SYSTEM,
+            &key,
+            &stored.expect("numbers and text have a JSON form"),
+        );
     }
 }
 
@@ -90,13 +107,19 @@ fn list<E: Env>(thread: &Thread<E>, task: u32) -> Result<Vec<DeadLetter>> {
     let mut letters = Vec::new();
     let mut bad = None;
     let store = thread.local(task).partition.store();
-    store.scan(SpaceId::SYSTEM, lo, Some(hi), Order::Ascending, &mut |key, value| {
-        match decode(thread, task, key, value) {
-            Some(letter) => letters.push(letter),
-            None => bad = Some(key.to_vec()),
-        }
-        ControlFlow::Continue(())
-    })?;
+    store.scan(
+        SpaceId::SYSTEM,
+        lo,
+        Some(hi),
+        Order::Ascending,
+        &mut |key, value| {
+            match decode(thread, task, key, value) {
+                Some(letter) => letters.push(letter),
+                None => bad = Some(key.to_vec()),
+            }
+            ControlFlow::Continue(())
+        },
+    )?;
     match bad {
         Some(key) => {
             let text = format!("could not read the dead letter {key:?} of task {task}");
@@ -116,7 +139,10 @@ fn decode<E: Env>(thread: &Thread<E>, task: u32, key: &[u8], value: &[u8]) -> Op
     let partition = u32::from_be_bytes(key[5..9].try_into().ok()?);
     let offset = u64::from_be_bytes(key[9..17].try_into().ok()?);
     let layout = &thread.layout;
-    let topology = layout.topologies.iter().find(|topology| topology.slot == slot);
+    let topology = layout
+        .topologies
+        .iter()
+        .find(|topology| topology.slot == slot);
     let depot = layout.depots.iter().find(|depot| depot.log.0 == source);
     Some(DeadLetter {
         id: format!("{task}-{slot}-{source}-{partition}-{offset}"),
@@ -133,15 +159,25 @@ fn decode<E: Env>(thread: &Thread<E>, task: u32, key: &[u8], value: &[u8]) -> Op
 /// The task and the key that an id names.
 pub(crate) fn parse_id(id: &str) -> Result<(u32, Vec<u8>)> {
     let wrong = || {
-        Error::invalid(format!("{id:?} is not the id of a dead letter; take ids from their list"))
+        Error::invalid(format!(
+            "{id:?} is not the id of a dead letter; take ids from their list"
+        ))
     };
     let mut parts = id.split('-');
-    let mut next = || parts.next().and_then(|part| part.parse::<u64>().ok()).ok_or_else(wrong);
+    let mut next = || {
+        parts
+            .next()
+            .and_then(|part| part.parse::<u64>().ok())
+            .ok_or_else(wrong)
+    };
     let task = u32::try_from(next()?).map_err(|_| wrong())?;
     let slot = u16::try_from(next()?).map_err(|_| wrong())?;
     let source = u16::try_from(next()?).map_err(|_| wrong())?;
     let partition = u32::try_from(next()?).map_err(|_| wrong())?;
-    Ok((task, system_keys::dead_letter(slot, source, partition, next()?)))
+    Ok((
+        task,
+        system_keys::dead_letter(slot, source, partition, next()?),
+    ))
 }
 
 async fn drop_letters<E: Env>(thread: &Thread<E>, task: u32, ids: &[String]) -> Result<u64> {

@@ -36,7 +36,13 @@ pub(crate) struct PendingAppend {
 
 /// Takes the records of a client into the log (D-14).
 pub(crate) fn append<E: Env>(thread: &Thread<E>, request: AppendRequest) {
-    let AppendRequest { task, depot, records, ack, reply } = request;
+    let AppendRequest {
+        task,
+        depot,
+        records,
+        ack,
+        reply,
+    } = request;
     let state = thread.local(task);
     if state.pending_appends.get() >= limits::PENDING_APPENDS_PER_TASK_MAX {
         let text = format!("task {task} has too many appends in flight, nothing was done; retry");
@@ -54,14 +60,21 @@ pub(crate) fn append<E: Env>(thread: &Thread<E>, request: AppendRequest) {
     let appended = match thread.try_append(Entry::new().with(op)) {
         Ok(appended) => appended,
         Err(error) => {
-            let text = format!("could not append to {} of {}", layout.name, thread.layout.module);
+            let text = format!(
+                "could not append to {} of {}",
+                layout.name, thread.layout.module
+            );
             let _ = reply.send(Err(Error::new(error.kind(), text).caused_by(error)));
             return;
         }
     };
     state.pending_appends.set(state.pending_appends.get() + 1);
     state.note_record_bytes(depot, &records);
-    thread.metrics.on_append(thread.index, records.len() as u64, records.bytes_len() as u64);
+    thread.metrics.on_append(
+        thread.index,
+        records.len() as u64,
+        records.bytes_len() as u64,
+    );
     let pending = PendingAppend {
         task,
         depot,
@@ -92,7 +105,10 @@ pub(crate) fn write_with_appends<E: Env>(
     writes: WriteBatch,
     appends: &[(u16, Records)],
 ) -> Result<Index> {
-    let slices: Vec<_> = appends.iter().map(|(_, records)| records.slices()).collect();
+    let slices: Vec<_> = appends
+        .iter()
+        .map(|(_, records)| records.slices())
+        .collect();
     let mut entry = Entry::new();
     for ((depot, _), records) in appends.iter().zip(&slices) {
         entry.push(Op::Append {
@@ -103,12 +119,21 @@ pub(crate) fn write_with_appends<E: Env>(
         });
     }
     if !writes.is_empty() {
-        entry.push(Op::Write { partition: task, batch: writes });
+        entry.push(Op::Write {
+            partition: task,
+            batch: writes,
+        });
     }
     let appended = thread.try_append(entry)?;
     for ((depot, records), offset) in appends.iter().zip(&appended.first_offsets) {
         let (offset, count) = (*offset, records.len() as u64);
-        let pending = PendingAppend { task, depot: *depot, offset, count, client: None };
+        let pending = PendingAppend {
+            task,
+            depot: *depot,
+            offset,
+            count,
+            client: None,
+        };
         thread.commit.answer_at(appended.index, pending);
     }
     Ok(appended.index)
@@ -116,7 +141,13 @@ pub(crate) fn write_with_appends<E: Env>(
 
 impl<E: Env> Answer<PendingAppend> for Thread<E> {
     fn done(&self, append: PendingAppend) {
-        let PendingAppend { task, depot, offset, count, client } = append;
+        let PendingAppend {
+            task,
+            depot,
+            offset,
+            count,
+            client,
+        } = append;
         self.mark_grown(task, depot);
         let Some((ack, reply)) = client else { return };
         let state = self.local(task);
@@ -180,8 +211,14 @@ pub(crate) fn announce_growth<E: Env>(thread: &Thread<E>) {
                     let bytes = state.record_bytes(depot);
                     let source = found.sources[source].id;
                     let partition = task;
-                    let message =
-                        Message::DepotEnd { topology, source, partition, start, end, bytes };
+                    let message = Message::DepotEnd {
+                        topology,
+                        source,
+                        partition,
+                        start,
+                        end,
+                        bytes,
+                    };
                     thread.send(0, message);
                 }
             }
@@ -202,7 +239,10 @@ impl AckJoin {
         let failure = match outcome {
             Outcome::Done { .. } => {
                 if let Some(value) = returned {
-                    self.appended.borrow_mut().returns.insert(topology.to_owned(), value);
+                    self.appended
+                        .borrow_mut()
+                        .returns
+                        .insert(topology.to_owned(), value);
                 }
                 self.remaining.set(self.remaining.get() - 1);
                 if self.remaining.get() == 0 {

@@ -65,7 +65,11 @@ pub struct Error {
 impl Error {
     /// A failure of `kind`, described by `text`.
     pub fn new(kind: ErrorKind, text: impl Into<String>) -> Error {
-        Error { kind, text: text.into().into_boxed_str(), source: None }
+        Error {
+            kind,
+            text: text.into().into_boxed_str(),
+            source: None,
+        }
     }
 
     /// The same failure with the error that caused it.
@@ -152,7 +156,9 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_ref().map(|source| &**source as &(dyn StdError + 'static))
+        self.source
+            .as_ref()
+            .map(|source| &**source as &(dyn StdError + 'static))
     }
 }
 

@@ -31,7 +31,10 @@ pub(crate) struct Hosts<E: Env> {
 
 impl<E: Env> Clone for Hosts<E> {
     fn clone(&self) -> Hosts<E> {
-        Hosts { transport: self.transport.clone(), senders: self.senders.clone() }
+        Hosts {
+            transport: self.transport.clone(),
+            senders: self.senders.clone(),
+        }
     }
 }
 
@@ -40,7 +43,13 @@ impl<E: Env> Hosts<E> {
     pub(crate) fn new(transport: E::Transport, count: u32) -> (Hosts<E>, Vec<JobReceiver<E>>) {
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..count).map(|_| transport.channel::<Job<E>>()).unzip();
-        (Hosts { transport, senders: senders.into() }, receivers)
+        (
+            Hosts {
+                transport,
+                senders: senders.into(),
+            },
+            receivers,
+        )
     }
 
     pub(crate) fn count(&self) -> u32 {
@@ -57,7 +66,9 @@ impl<E: Env> Hosts<E> {
             start(env);
             ControlFlow::Continue(())
         });
-        self.senders[index as usize].send(job).map_err(|_| gone(index))
+        self.senders[index as usize]
+            .send(job)
+            .map_err(|_| gone(index))
     }
 
     /// Ends all executors: what runs there is dropped, as in a crash.

@@ -1,5 +1,5 @@
-//! A whole cluster inside this process: the real engine on its own threads, for tests, for `dev` and
-//! for programs that embed it.
+//! A whole cluster inside this process: the real engine on its own threads, for tests, for `dev`
+//! and for programs that embed it.
 //!
 //! Relies on `rama_io::glommio` for executors and on `launcher` for everything else. What must stay
 //! true: several clusters live side by side in one process; a persistent directory belongs to one
@@ -116,7 +116,13 @@ impl InProcessCluster {
     /// A builder with 4 tasks on 2 threads and a temporary directory.
     pub fn builder() -> Builder {
         let options = ModuleOptions::default();
-        Builder { tasks: 4, threads: 2, dir: None, pinned: false, options }
+        Builder {
+            tasks: 4,
+            threads: 2,
+            dir: None,
+            pinned: false,
+            options,
+        }
     }
 
     /// A cluster with so many tasks per module and so many threads, in a temporary directory.
@@ -124,7 +130,10 @@ impl InProcessCluster {
     /// # Errors
     /// As [`Builder::start`].
     pub fn new(tasks: u32, threads: u32) -> Result<InProcessCluster> {
-        InProcessCluster::builder().tasks(tasks).threads(threads).start()
+        InProcessCluster::builder()
+            .tasks(tasks)
+            .threads(threads)
+            .start()
     }
 
     /// The handle for clients; outlives this value.
@@ -151,7 +160,9 @@ impl InProcessCluster {
     /// # Errors
     /// As [`InProcessCluster::launch`].
     pub async fn launch_dyn(&self, module: &dyn Module) -> Result<()> {
-        self.launcher.launch(define(module)?, self.tasks, self.options.clone()).await
+        self.launcher
+            .launch(define(module)?, self.tasks, self.options.clone())
+            .await
     }
 
     /// Replaces the code of a running module: stop, then start over the same data (T-2). Records in
@@ -160,7 +171,9 @@ impl InProcessCluster {
     /// # Errors
     /// As [`InProcessCluster::launch`]; a refused update leaves the module as it runs.
     pub async fn update(&self, module: impl Module) -> Result<()> {
-        self.launcher.update(define(&module)?, self.options.clone()).await
+        self.launcher
+            .update(define(&module)?, self.options.clone())
+            .await
     }
 
     /// Stops a module and removes its data.
@@ -177,7 +190,10 @@ impl InProcessCluster {
     /// As [`Cluster::wait_for_processed`].
     pub async fn wait_for_processed(&self, module: &str, topology: &str, count: u64) -> Result<()> {
         let timeout = Duration::from_secs(60);
-        self.launcher.cluster.wait_for_processed(module, topology, count, timeout).await
+        self.launcher
+            .cluster
+            .wait_for_processed(module, topology, count, timeout)
+            .await
     }
 
     /// Stops all modules and ends the threads. Everything appended is durable after that.
@@ -195,7 +211,9 @@ impl InProcessCluster {
     fn end(&mut self) -> Result<()> {
         self.launcher.cluster.stop(None);
         self.hosts.quit();
-        let Some(pool) = self.pool.take() else { return Ok(()) };
+        let Some(pool) = self.pool.take() else {
+            return Ok(());
+        };
         let ended = pool.join().map_err(|source| {
             Error::new(ErrorKind::Closed, "a task thread ended early").caused_by(source)
         });
@@ -222,7 +240,9 @@ impl Drop for InProcessCluster {
 
 impl std::fmt::Debug for InProcessCluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("InProcessCluster").field("dir", &self.home.path).finish_non_exhaustive()
+        f.debug_struct("InProcessCluster")
+            .field("dir", &self.home.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -237,8 +257,16 @@ fn start_pool(builder: &Builder, receivers: Vec<JobReceiver<GlommioEnv>>) -> Res
         false => (Pin::Unpinned, Duration::ZERO),
     };
     let executors = receivers.len();
-    let config = PoolConfig { executors, pin, spin, ..PoolConfig::default() };
-    let slots: Vec<_> = receivers.into_iter().map(|jobs| std::sync::Mutex::new(Some(jobs))).collect();
+    let config = PoolConfig {
+        executors,
+        pin,
+        spin,
+        ..PoolConfig::default()
+    };
+    let slots: Vec<_> = receivers
+        .into_iter()
+        .map(|jobs| std::sync::Mutex::new(Some(jobs)))
+        .collect();
     let slots = std::sync::Arc::new(slots);
     let main = move |env: GlommioEnv, index: usize| {
         let jobs = slots[index].lock().map_or(None, |mut slot| slot.take());
@@ -248,9 +276,8 @@ fn start_pool(builder: &Builder, receivers: Vec<JobReceiver<GlommioEnv>>) -> Res
             }
         }
     };
-    Pool::start(config, main).map_err(|source| {
-        Error::unavailable("could not start the task threads").caused_by(source)
-    })
+    Pool::start(config, main)
+        .map_err(|source| Error::unavailable("could not start the task threads").caused_by(source))
 }
 
 /// A random number for a new cluster.
@@ -272,7 +299,11 @@ impl Home {
             Some(dir) => (dir.to_owned(), false),
             None => {
                 let number = COUNT.fetch_add(1, Ordering::Relaxed);
-                let name = format!("rama-{}-{number}-{:08x}", std::process::id(), new_identity() as u32);
+                let name = format!(
+                    "rama-{}-{number}-{:08x}",
+                    std::process::id(),
+                    new_identity() as u32
+                );
                 (std::env::temp_dir().join(name), true)
             }
         };
@@ -283,7 +314,11 @@ impl Home {
         std::fs::create_dir_all(&path).map_err(failed)?;
         let lock = File::create(path.join("lock")).map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Home { path, temporary, _lock: lock }),
+            Ok(()) => Ok(Home {
+                path,
+                temporary,
+                _lock: lock,
+            }),
             Err(TryLockError::WouldBlock) => Err(Error::rejected(format!(
                 "another process uses {}: stop it, or choose another directory",
                 path.display()

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_channel::oneshot;
 use futures_util::lock::Mutex;
 use rama_io::{Category, Env, Transport};
 
@@ -60,7 +61,14 @@ impl<E: Env> Launcher<E> {
         storage: rama_storage::GroupOptions,
     ) -> Result<Launcher<E>> {
         let cluster_id = catalog.cluster_id()?;
-        Ok(Launcher { cluster, hosts, dir, cluster_id, catalog: Mutex::new(catalog), storage })
+        Ok(Launcher {
+            cluster,
+            hosts,
+            dir,
+            cluster_id,
+            catalog: Mutex::new(catalog),
+            storage,
+        })
     }
 
     /// Starts a module: new, or over the data it left (T-2).
@@ -71,7 +79,11 @@ impl<E: Env> Launcher<E> {
         options: ModuleOptions,
     ) -> Result<()> {
         let name = definition.module.clone();
-        if self.cluster.running(&name).is_ok_and(|running| running.is_up()) {
+        if self
+            .cluster
+            .running(&name)
+            .is_ok_and(|running| running.is_up())
+        {
             let text = format!("module {name} runs already: update it, or destroy it first");
             return Err(Error::rejected(text));
         }
@@ -83,7 +95,9 @@ impl<E: Env> Launcher<E> {
                 limits::TASKS_MAX
             )));
         }
-        let entry = self.reconcile(&layout::declared(&definition, tasks, threads)).await?;
+        let entry = self
+            .reconcile(&layout::declared(&definition, tasks, threads))
+            .await?;
         let dir = self.dir.join(&entry.directory);
         let layout = Arc::new(Layout::new(definition, &entry, options));
         let metrics = Arc::new(ModuleMetrics::new(&layout));
@@ -114,7 +128,9 @@ impl<E: Env> Launcher<E> {
     ) -> Result<Arc<[Arc<dyn Post>]>> {
         let channels = (0..layout.threads).map(|_| self.hosts.transport().channel::<Message>());
         let (senders, inboxes): (Vec<_>, Vec<_>) = channels.unzip();
-        let posts = senders.into_iter().map(|sender| Arc::new(Sending(sender)) as Arc<dyn Post>);
+        let posts = senders
+            .into_iter()
+            .map(|sender| Arc::new(Sending(sender)) as Arc<dyn Post>);
         let posts: Arc<[Arc<dyn Post>]> = posts.collect();
         let mut opening = Vec::new();
         for (index, inbox) in inboxes.into_iter().enumerate() {
@@ -131,8 +147,13 @@ impl<E: Env> Launcher<E> {
             let open = move |env: E| task_thread::start(env, start);
             opening.push(self.hosts.call(index as u32, Category::Replication, open));
         }
-        for opened in futures_util::future::join_all(opening).await {
-            opened?;
+        let opened: Result<Vec<()>> = futures_util::future::join_all(opening)
+            .await
+            .into_iter()
+            .collect();
+        if let Err(error) = opened {
+            stop_all(&posts).await;
+            return Err(error);
         }
         Ok(posts)
     }
@@ -145,20 +166,26 @@ impl<E: Env> Launcher<E> {
         }
         self.cluster.stop(Some(module));
         let threads = 0..running.layout.threads;
-        running.command(threads, |reply| Control::Stop { reply }).await
+        running
+            .command(threads, |reply| Control::Stop { reply })
+            .await
     }
 
     /// Stops a module and starts other code over its data (T-2).
-    pub(crate) async fn update(&self, definition: Definition, options: ModuleOptions) -> Result<()> {
+    pub(crate) async fn update(
+        &self,
+        definition: Definition,
+        options: ModuleOptions,
+    ) -> Result<()> {
         let name = definition.module.clone();
         let tasks = self.cluster.running(&name)?.layout.tasks;
         let threads = self.hosts.count().min(tasks);
         // A refused update leaves the module as it runs.
-        self.catalog.lock().await.clone().reconcile(&layout::declared(
-            &definition,
-            tasks,
-            threads,
-        ))?;
+        self.catalog
+            .lock()
+            .await
+            .clone()
+            .reconcile(&layout::declared(&definition, tasks, threads))?;
         self.stop(&name).await?;
         self.launch(definition, tasks, options).await
     }
@@ -169,18 +196,33 @@ impl<E: Env> Launcher<E> {
         self.cluster.remove(module);
         let mut catalog = self.catalog.lock().await;
         let mut next = catalog.clone();
-        let Some(entry) = next.modules.remove(module) else { return Ok(()) };
+        let Some(entry) = next.modules.remove(module) else {
+            return Ok(());
+        };
         let (dir, stored) = (self.dir.clone(), next.clone());
         let remove = move |env: E| async move {
             catalog::store(&env, &dir, &stored).await?;
-            remove_files(&env, &dir.join(&entry.directory), entry.threads).await.map_err(|source| {
-                let text = format!("could not remove the files in {}", entry.directory);
-                Error::new(ErrorKind::Storage, text).caused_by(source)
-            })
+            remove_files(&env, &dir.join(&entry.directory), entry.threads)
+                .await
+                .map_err(|source| {
+                    let text = format!("could not remove the files in {}", entry.directory);
+                    Error::new(ErrorKind::Storage, text).caused_by(source)
+                })
         };
         self.hosts.call(0, Category::Background, remove).await?;
         *catalog = next;
         Ok(())
+    }
+}
+
+/// Stops the threads that opened although another did not.
+async fn stop_all(posts: &[Arc<dyn Post>]) {
+    for post in posts {
+        let (reply, stopped) = oneshot::channel();
+        if post.post(Message::Control(Control::Stop { reply })).is_ok() {
+            // A thread that never opened drops the message, which is an answer too.
+            let _ = stopped.await;
+        }
     }
 }
 

@@ -23,7 +23,8 @@ use crate::topology_def::{AckAggregate, Start, TopologyKind};
 /// Settings of a launch.
 #[derive(Clone, Debug)]
 pub struct ModuleOptions {
-    /// At most so many records of each partition in one microbatch (`depot.microbatch.max.records`).
+    /// At most so many records of each partition in one microbatch
+    /// (`depot.microbatch.max.records`).
     pub microbatch_records_max: u64,
     /// At most about so many bytes of each partition in one microbatch.
     pub microbatch_bytes_max: u64,
@@ -120,10 +121,19 @@ pub(crate) fn declared(definition: &Definition, tasks: u32, threads: u32) -> Dec
     };
     let depots = definition.depots.iter().map(|depot| {
         let record = &depot.record;
-        object(&depot.name, depot.kind.as_str(), record.type_name.clone(), record.fingerprint)
+        object(
+            &depot.name,
+            depot.kind.as_str(),
+            record.type_name.clone(),
+            record.fingerprint,
+        )
     });
     let pstates = definition.pstates.iter().map(|pstate| {
-        let kind = if pstate.global { "global PState" } else { "PState" };
+        let kind = if pstate.global {
+            "global PState"
+        } else {
+            "PState"
+        };
         let schema = &pstate.schema;
         object(&pstate.name, kind, schema.name(), schema.fingerprint())
     });
@@ -143,10 +153,22 @@ pub(crate) fn declared(definition: &Definition, tasks: u32, threads: u32) -> Dec
 
 impl Layout {
     /// Joins the definition with the ids of the catalog, which knows every object of it.
-    pub(crate) fn new(definition: Definition, entry: &ModuleEntry, options: ModuleOptions) -> Layout {
+    pub(crate) fn new(
+        definition: Definition,
+        entry: &ModuleEntry,
+        options: ModuleOptions,
+    ) -> Layout {
         let (tasks, threads) = (entry.tasks, entry.threads);
-        let by_log = definition.depots.iter().enumerate().map(|(i, depot)| (depot.log, i as u16));
-        let by_space = definition.pstates.iter().enumerate().map(|(i, p)| (p.space, i as u16));
+        let by_log = definition
+            .depots
+            .iter()
+            .enumerate()
+            .map(|(i, depot)| (depot.log, i as u16));
+        let by_space = definition
+            .pstates
+            .iter()
+            .enumerate()
+            .map(|(i, p)| (p.space, i as u16));
         let mut layout = Layout {
             module: definition.module.clone(),
             tasks,
@@ -207,7 +229,12 @@ impl Layout {
                 }
             });
             let owned = |(_, pstate): &(usize, &PStateLayout)| usize::from(pstate.owner) == index;
-            let pstates = self.pstates.iter().enumerate().filter(owned).map(|(i, _)| i as u16);
+            let pstates = self
+                .pstates
+                .iter()
+                .enumerate()
+                .filter(owned)
+                .map(|(i, _)| i as u16);
             TopologyLayout {
                 name: topology.name.clone(),
                 slot: entry.topologies[&topology.name].id,
@@ -218,7 +245,12 @@ impl Layout {
                 options: self.options.clone(),
             }
         };
-        self.definition.topologies.iter().enumerate().map(topology).collect()
+        self.definition
+            .topologies
+            .iter()
+            .enumerate()
+            .map(topology)
+            .collect()
     }
 
     /// Tells every depot who reads it.
@@ -251,7 +283,10 @@ impl Layout {
 
     /// The index of the topology called `name`.
     pub(crate) fn topology_index(&self, name: &str) -> Option<u16> {
-        let found = self.topologies.iter().position(|topology| topology.name == name);
+        let found = self
+            .topologies
+            .iter()
+            .position(|topology| topology.name == name);
         found.map(|index| index as u16)
     }
 }
@@ -269,12 +304,19 @@ impl TopologyLayout {
                 Some(interval) => SourceKind::Tick { interval },
                 None => SourceKind::Depot {
                     partitions: depot.partitions,
-                    start: starts.get(&source.id).cloned().unwrap_or(StartFrom::Beginning),
+                    start: starts
+                        .get(&source.id)
+                        .cloned()
+                        .unwrap_or(StartFrom::Beginning),
                     max_records: self.options.microbatch_records_max,
                     max_bytes: self.options.microbatch_bytes_max,
                 },
             };
-            Source { id: SourceId(source.id), kind, policy: source.policy }
+            Source {
+                id: SourceId(source.id),
+                kind,
+                policy: source.policy,
+            }
         };
         let sources = self.sources.iter().map(source).collect();
         let mut options = CoordinatorOptions::new(layout.tasks, sources);

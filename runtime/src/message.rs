@@ -94,15 +94,38 @@ pub(crate) struct AppendRequest {
 pub(crate) enum ClientRequest {
     Append(AppendRequest),
     /// Reads `[from, to)` of a depot partition (D-25).
-    ReadDepot { task: u32, depot: u16, from: u64, to: u64, reply: Reply<Vec<Vec<u8>>> },
+    ReadDepot {
+        task: u32,
+        depot: u16,
+        from: u64,
+        to: u64,
+        reply: Reply<Vec<Vec<u8>>>,
+    },
     /// First available and next offset of a depot partition (D-24).
-    DepotInfo { task: u32, depot: u16, reply: Reply<std::ops::Range<u64>> },
+    DepotInfo {
+        task: u32,
+        depot: u16,
+        reply: Reply<std::ops::Range<u64>>,
+    },
     /// Evaluates a plan on the external view (P-32 … P-35).
-    Select { task: u32, pstate: u16, plan: Plan, reply: Reply<Vec<u8>> },
+    Select {
+        task: u32,
+        pstate: u16,
+        plan: Plan,
+        reply: Reply<Vec<u8>>,
+    },
     /// Re-evaluates a plan whenever a commit touched its PState.
-    Watch { task: u32, pstate: u16, plan: Plan, subscription: Subscription },
+    Watch {
+        task: u32,
+        pstate: u16,
+        plan: Plan,
+        subscription: Subscription,
+    },
     /// Lists or drops dead letters of this task.
-    DeadLetters { task: u32, request: crate::dead_letters::Request },
+    DeadLetters {
+        task: u32,
+        request: crate::dead_letters::Request,
+    },
 }
 
 /// Items on their way to a stage of a microbatch topology.
@@ -117,22 +140,52 @@ pub(crate) struct MicrobatchHop {
 /// What a task thread is told from outside of the data path.
 pub(crate) enum Control {
     /// Finish or resume the running work of a topology (M-15); answers when it is durable.
-    Pause { topology: u16, reply: Reply<()> },
-    Resume { topology: u16, reply: Reply<()> },
+    Pause {
+        topology: u16,
+        reply: Reply<()>,
+    },
+    Resume {
+        topology: u16,
+        reply: Reply<()>,
+    },
     /// Stop all loops, make everything durable, close the files.
-    Stop { reply: Reply<()> },
+    Stop {
+        reply: Reply<()>,
+    },
 }
 
 /// Everything a task thread may find in its inbox. Topologies, depots and PStates go by their
 /// index in the module's definition, which all threads share.
 pub(crate) enum Message {
     Client(ClientRequest),
-    Stream { topology: u16, task: u32, message: StreamMessage },
-    Hop { topology: u16, task: u32, hop: MicrobatchHop },
-    ToParticipant { topology: u16, task: u32, message: ToParticipant },
-    ToCoordinator { topology: u16, message: ToCoordinator },
+    Stream {
+        topology: u16,
+        task: u32,
+        message: StreamMessage,
+    },
+    Hop {
+        topology: u16,
+        task: u32,
+        hop: MicrobatchHop,
+    },
+    ToParticipant {
+        topology: u16,
+        task: u32,
+        message: ToParticipant,
+    },
+    ToCoordinator {
+        topology: u16,
+        message: ToCoordinator,
+    },
     /// A depot partition grew: for the coordinator on task 0.
-    DepotEnd { topology: u16, source: u16, partition: u32, start: u64, end: u64, bytes: u64 },
+    DepotEnd {
+        topology: u16,
+        source: u16,
+        partition: u32,
+        start: u64,
+        end: u64,
+        bytes: u64,
+    },
     Control(Control),
 }
 

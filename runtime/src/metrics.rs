@@ -17,15 +17,47 @@ use crate::topology_def::TopologyKind;
 /// Every exposed counter: name, unit, meaning.
 pub const NAMES: [(&str, &str, &str); 10] = [
     ("rama_appends", "records", "records accepted from clients"),
-    ("rama_append_bytes", "bytes", "payload of records accepted from clients"),
+    (
+        "rama_append_bytes",
+        "bytes",
+        "payload of records accepted from clients",
+    ),
     ("rama_selects", "requests", "selects of clients answered"),
-    ("rama_depot_records", "records", "records that can be read, per depot"),
-    ("rama_topology_processed", "records", "source records whose effects are visible"),
-    ("rama_topology_lag", "records", "source records appended and not processed"),
-    ("rama_topology_failures", "events", "failed events since the start"),
-    ("rama_topology_skipped", "records", "records left out by policy or throttle"),
-    ("rama_topology_dead_letters", "records", "records given up since the start"),
-    ("rama_topology_microbatch_id", "id", "last microbatch that is visible everywhere"),
+    (
+        "rama_depot_records",
+        "records",
+        "records that can be read, per depot",
+    ),
+    (
+        "rama_topology_processed",
+        "records",
+        "source records whose effects are visible",
+    ),
+    (
+        "rama_topology_lag",
+        "records",
+        "source records appended and not processed",
+    ),
+    (
+        "rama_topology_failures",
+        "events",
+        "failed events since the start",
+    ),
+    (
+        "rama_topology_skipped",
+        "records",
+        "records left out by policy or throttle",
+    ),
+    (
+        "rama_topology_dead_letters",
+        "records",
+        "records given up since the start",
+    ),
+    (
+        "rama_topology_microbatch_id",
+        "id",
+        "last microbatch that is visible everywhere",
+    ),
 ];
 
 /// Counters of a launched module.
@@ -69,9 +101,15 @@ impl ModuleMetrics {
             ..TopologyMetrics::default()
         };
         ModuleMetrics {
-            threads: (0..layout.threads).map(|_| ThreadMetrics::default()).collect(),
+            threads: (0..layout.threads)
+                .map(|_| ThreadMetrics::default())
+                .collect(),
             topologies: layout.topologies.iter().map(topology).collect(),
-            depots: layout.depots.iter().map(|d| pairs(d.partitions as usize)).collect(),
+            depots: layout
+                .depots
+                .iter()
+                .map(|d| pairs(d.partitions as usize))
+                .collect(),
         }
     }
 
@@ -135,8 +173,18 @@ impl ModuleMetrics {
         let old = known.swap(processed, Relaxed);
         if old != processed {
             let more = processed.wrapping_sub(old);
-            let total = topology.processed.fetch_add(more, Relaxed).wrapping_add(more);
+            let total = topology
+                .processed
+                .fetch_add(more, Relaxed)
+                .wrapping_add(more);
             topology.wake(total);
+        }
+    }
+
+    /// The module stopped: whoever waits for a count is told.
+    pub(crate) fn on_stop(&self) {
+        for topology in &self.topologies {
+            lock(&topology.waiters).clear();
         }
     }
 
@@ -170,10 +218,14 @@ impl TopologyMetrics {
 }
 
 fn pairs(count: usize) -> Vec<(AtomicU64, AtomicU64)> {
-    (0..count).map(|_| (AtomicU64::new(0), AtomicU64::new(0))).collect()
+    (0..count)
+        .map(|_| (AtomicU64::new(0), AtomicU64::new(0)))
+        .collect()
 }
 
 /// A panic while holding one of these locks leaves nothing half done.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

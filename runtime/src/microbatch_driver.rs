@@ -59,7 +59,13 @@ impl<E: Env> Participating<E> {
         task: u32,
         (context, handle): (Rc<EventContext<E>>, Rc<Task>),
     ) -> Participating<E> {
-        Participating { topology, task, events: Queue::default(), context, handle }
+        Participating {
+            topology,
+            task,
+            events: Queue::default(),
+            context,
+            handle,
+        }
     }
 }
 
@@ -101,7 +107,11 @@ struct Driver<E: Env> {
 impl<E: Env> Driver<E> {
     fn new(thread: Rc<Thread<E>>, me: Rc<Participating<E>>) -> Driver<E> {
         let topology = &thread.layout.topologies[usize::from(me.topology)];
-        let source_ids = topology.sources.iter().map(|source| SourceId(source.id)).collect();
+        let source_ids = topology
+            .sources
+            .iter()
+            .map(|source| SourceId(source.id))
+            .collect();
         Driver {
             machine: Participant::new(TaskId(me.task)),
             hops: VecDeque::new(),
@@ -140,7 +150,8 @@ impl<E: Env> Driver<E> {
         match effect {
             ParticipantEffect::Tell(message) => {
                 let topology = self.me.topology;
-                self.thread.send(0, Message::ToCoordinator { topology, message });
+                self.thread
+                    .send(0, Message::ToCoordinator { topology, message });
             }
             ParticipantEffect::RunSources { at, sources, ticks } => {
                 self.hops.clear();
@@ -168,8 +179,11 @@ impl<E: Env> Driver<E> {
                 self.thread.append(abort);
             }
             ParticipantEffect::PersistCommit { at } => {
-                let commit =
-                    Op::Commit { partition: self.me.task, slot: self.slot(), txn: at.id.0 };
+                let commit = Op::Commit {
+                    partition: self.me.task,
+                    slot: self.slot(),
+                    txn: at.id.0,
+                };
                 self.persist(commit, ParticipantInput::CommitApplied { at });
             }
         }
@@ -194,14 +208,17 @@ impl<E: Env> Driver<E> {
     }
 
     fn persist(&self, op: Op<'_>, then: ParticipantInput) {
-        let Some(index) = self.thread.append(op) else { return };
+        let Some(index) = self.thread.append(op) else {
+            return;
+        };
         let (me, thread) = (self.me.clone(), self.thread.clone());
-        self.thread.when_applied(Category::FlexLatency, index, move || {
-            if matches!(then, ParticipantInput::CommitApplied { .. }) {
-                thread.touch_pstates(me.task, me.topology);
-            }
-            me.events.push(Event::Input(then));
-        });
+        self.thread
+            .when_applied(Category::FlexLatency, index, move || {
+                if matches!(then, ParticipantInput::CommitApplied { .. }) {
+                    thread.touch_pstates(me.task, me.topology);
+                }
+                me.events.push(Event::Input(then));
+            });
     }
 
     /// Runs one piece of work; `false` when there is none.
@@ -218,7 +235,12 @@ impl<E: Env> Driver<E> {
     }
 
     fn run_hop(&mut self, hop: MicrobatchHop) {
-        let MicrobatchHop { at, id, stage, batch } = hop;
+        let MicrobatchHop {
+            at,
+            id,
+            stage,
+            batch,
+        } = hop;
         let thread = self.thread.clone();
         let topology = &thread.layout.topologies[usize::from(self.me.topology)];
         let stage = &topology.stages[usize::from(stage.0)];
@@ -226,19 +248,34 @@ impl<E: Env> Driver<E> {
         match result {
             Ok(()) => {
                 let emitted = self.send_out(at);
-                self.machine.on_input(ParticipantInput::HopRan { at, hop: id, emitted });
+                self.machine.on_input(ParticipantInput::HopRan {
+                    at,
+                    hop: id,
+                    emitted,
+                });
             }
             Err(failure) => self.fail(at, failure),
         }
     }
 
     async fn run_slice(&mut self) {
-        let Some(work) = &mut self.sources else { return };
+        let Some(work) = &mut self.sources else {
+            return;
+        };
         let at = work.at;
         let (thread, topology) = (&self.thread, self.me.topology);
-        let mut ran = work.warm(thread, topology, self.me.task).await.map(|()| false);
+        let mut ran = work
+            .warm(thread, topology, self.me.task)
+            .await
+            .map(|()| false);
         if ran.is_ok() {
-            ran = work.run(thread, topology, self.me.task, &self.me.handle, &mut self.out);
+            ran = work.run(
+                thread,
+                topology,
+                self.me.task,
+                &self.me.handle,
+                &mut self.out,
+            );
         }
         match ran {
             Ok(done) => {
@@ -246,7 +283,8 @@ impl<E: Env> Driver<E> {
                     self.sources = None;
                 }
                 let emitted = self.send_out(at);
-                self.machine.on_input(ParticipantInput::SourceRan { at, emitted, done });
+                self.machine
+                    .on_input(ParticipantInput::SourceRan { at, emitted, done });
             }
             Err(failure) => self.fail(at, failure),
         }
@@ -259,8 +297,20 @@ impl<E: Env> Driver<E> {
         for Outgoing { stage, task, batch } in self.out.drain_outgoing() {
             let id = self.thread.env.random_u64().max(1);
             emitted ^= id;
-            let hop = MicrobatchHop { at, id, stage, batch };
-            self.thread.send(task, Message::Hop { topology, task, hop });
+            let hop = MicrobatchHop {
+                at,
+                id,
+                stage,
+                batch,
+            };
+            self.thread.send(
+                task,
+                Message::Hop {
+                    topology,
+                    task,
+                    hop,
+                },
+            );
         }
         emitted
     }
@@ -269,9 +319,11 @@ impl<E: Env> Driver<E> {
         self.out.clear();
         let origin = origin::record(self.out.current(), &self.source_ids);
         let text = failure.to_string();
-        self.thread.on_event_failure(self.me.topology, self.me.task, &text);
+        self.thread
+            .on_event_failure(self.me.topology, self.me.task, &text);
         let failure = Failure { origin, text };
-        self.machine.on_input(ParticipantInput::WorkFailed { at, failure });
+        self.machine
+            .on_input(ParticipantInput::WorkFailed { at, failure });
     }
 
     fn slot(&self) -> u16 {
@@ -281,5 +333,8 @@ impl<E: Env> Driver<E> {
 
 /// The position of a transaction as storage names it.
 pub(crate) fn position(txn: u64, attempt: u32) -> Position {
-    Position { id: MicrobatchId(txn), attempt: Attempt(attempt) }
+    Position {
+        id: MicrobatchId(txn),
+        attempt: Attempt(attempt),
+    }
 }

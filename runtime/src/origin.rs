@@ -1,7 +1,7 @@
 //! What the engine packs into the origin that travels with every item.
 //!
-//! Relies on limits: 2^16 partitions and 2^16 sources of a topology. `home` names the source and the
-//! partition; `record` is the offset (microbatch) or the tree (stream). What must stay true: an
+//! Relies on limits: 2^16 partitions and 2^16 sources of a topology. `home` names the source and
+//! the partition; `record` is the offset (microbatch) or the tree (stream). What must stay true: an
 //! origin names the same record on every task it hops to, so that a failure anywhere blames the
 //! record that caused it, and an ack finds its tracker.
 
@@ -13,7 +13,10 @@ const PARTITION_BITS: u32 = 16;
 const PARTITION_MASK: u32 = (1 << PARTITION_BITS) - 1;
 
 /// A tick: nobody tracks it.
-pub(crate) const TICK: Origin = Origin { record: u64::MAX, home: u32::MAX };
+pub(crate) const TICK: Origin = Origin {
+    record: u64::MAX,
+    home: u32::MAX,
+};
 
 const _: () = assert!(crate::limits::TASKS_MAX < PARTITION_MASK);
 
@@ -34,7 +37,11 @@ pub(crate) fn split(home: u32) -> Option<(usize, u32)> {
 /// The record that a microbatch origin names; `sources` are the durable ids by index.
 pub(crate) fn record(origin: Origin, sources: &[SourceId]) -> Option<Record> {
     let (source, partition) = split(origin.home)?;
-    Some(Record { source: *sources.get(source)?, partition, offset: origin.record })
+    Some(Record {
+        source: *sources.get(source)?,
+        partition,
+        offset: origin.record,
+    })
 }
 
 #[cfg(test)]
@@ -44,8 +51,15 @@ mod tests {
     #[test]
     fn what_is_packed_comes_back() {
         let sources = [SourceId(7), SourceId(300)];
-        let origin = Origin { record: 1 << 50, home: home(1, 16_383) };
-        let expected = Record { source: SourceId(300), partition: 16_383, offset: 1 << 50 };
+        let origin = Origin {
+            record: 1 << 50,
+            home: home(1, 16_383),
+        };
+        let expected = Record {
+            source: SourceId(300),
+            partition: 16_383,
+            offset: 1 << 50,
+        };
         assert_eq!(record(origin, &sources), Some(expected));
         assert_eq!(record(TICK, &sources), None);
     }

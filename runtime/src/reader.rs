@@ -30,12 +30,19 @@ impl<E: Env> Records for LogRecords<'_, E> {
     fn visit(&mut self, each: &mut dyn FnMut(SourceRecord<'_>)) {
         *self.next = self.from;
         let count = (self.to - self.from) as usize;
-        let read = self.partition.read_log(self.log, self.from, count, self.bytes_max, &mut |record| {
-            *self.next = record.offset + 1;
-            if let Some((origin, edge)) = (self.name)(record.offset) {
-                each(SourceRecord { origin, edge, offset: record.offset, bytes: record.bytes });
-            }
-        });
+        let read =
+            self.partition
+                .read_log(self.log, self.from, count, self.bytes_max, &mut |record| {
+                    *self.next = record.offset + 1;
+                    if let Some((origin, edge)) = (self.name)(record.offset) {
+                        each(SourceRecord {
+                            origin,
+                            edge,
+                            offset: record.offset,
+                            bytes: record.bytes,
+                        });
+                    }
+                });
         let cause = match read {
             Ok(()) if *self.next > self.from => return,
             Ok(()) => "the log has no such record".to_owned(),

@@ -46,12 +46,20 @@ impl Faults {
     /// Nothing fails. Scheduling and latencies are still random.
     pub fn none() -> Faults {
         let disk = sim::Faults::none();
-        Faults { power_cuts: 0, power_cut_within: Duration::from_millis(200), disk }
+        Faults {
+            power_cuts: 0,
+            power_cut_within: Duration::from_millis(200),
+            disk,
+        }
     }
 
     /// Up to three power cuts, each losing and tearing what was not flushed.
     pub fn power_cuts() -> Faults {
-        Faults { power_cuts: 3, disk: sim::Faults::crash_only(), ..Faults::none() }
+        Faults {
+            power_cuts: 3,
+            disk: sim::Faults::crash_only(),
+            ..Faults::none()
+        }
     }
 
     /// Everything a single machine survives without an operator: power cuts so far.
@@ -165,7 +173,9 @@ impl Simulation {
         let sim = Sim::new(self.seed, config);
         let (timer, timers) = mpsc::unbounded();
         let world = Rc::new(World::new(&sim, self, definition, SimTimer(timer)));
-        let cluster = SimulatedCluster { world: world.clone() };
+        let cluster = SimulatedCluster {
+            world: world.clone(),
+        };
         let value = sim.block_on(async {
             let supervisor = pin!(world.supervise());
             let timers = pin!(serve_timers(sim.clone(), timers));
@@ -180,7 +190,11 @@ impl Simulation {
             }
         });
         let power_cuts = world.cuts.get();
-        Simulated { value, trace_hash: sim.trace_hash(), power_cuts }
+        Simulated {
+            value,
+            trace_hash: sim.trace_hash(),
+            power_cuts,
+        }
     }
 
     fn storage_options(&self) -> GroupOptions {
@@ -299,7 +313,9 @@ impl World {
             self.sim.power_cut(self.machine);
             self.cuts.set(self.cuts.get() + 1);
         }
-        self.boot().await.unwrap_or_else(|error| self.refuse(&error));
+        self.boot()
+            .await
+            .unwrap_or_else(|error| self.refuse(&error));
         self.calm.set(true);
     }
 
@@ -312,7 +328,8 @@ impl World {
         let (hosts, receivers) = Hosts::<SimEnv>::new(self.sim.transport(), self.settings.threads);
         for (index, jobs) in receivers.into_iter().enumerate() {
             let env = self.sim.env(self.machine, &format!("thread {index}"));
-            env.clone().spawn(Category::Replication, host::serve(env, jobs));
+            env.clone()
+                .spawn(Category::Replication, host::serve(env, jobs));
         }
         let dir = PathBuf::from("/cluster");
         let id = u128::from(self.settings.seed) << 64 | 1;
@@ -320,7 +337,9 @@ impl World {
         let storage = self.settings.storage_options();
         let launcher = Launcher::new(self.cluster.clone(), hosts, dir, catalog, storage)?;
         let options = self.settings.options.clone();
-        launcher.launch(self.definition.clone(), self.settings.tasks, options).await?;
+        launcher
+            .launch(self.definition.clone(), self.settings.tasks, options)
+            .await?;
         self.launcher.replace(Some(launcher));
         Ok(())
     }
@@ -340,7 +359,9 @@ async fn serve_timers(sim: Sim, mut requests: mpsc::UnboundedReceiver<Alarm>) {
             Either::Right((Some(()), _)) => continue,
             Either::Right((None, requests)) => requests.await,
         };
-        let Some((duration, done)) = request else { return std::future::pending().await };
+        let Some((duration, done)) = request else {
+            return std::future::pending().await;
+        };
         let sleep = sim.sleep(duration);
         sleeping.push(async move {
             sleep.await;

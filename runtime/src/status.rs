@@ -84,14 +84,23 @@ pub struct TopologyStatus {
 /// The snapshot of one module.
 pub(crate) fn of(layout: &Layout, metrics: &ModuleMetrics, running: bool) -> ModuleStatus {
     let depots = layout.depots.iter().zip(&metrics.depots);
-    let depots = depots.filter(|(depot, _)| depot.tick.is_none()).map(|(depot, partitions)| {
-        let partitions: Vec<(u64, u64)> = partitions
-            .iter()
-            .map(|(start, end)| (start.load(Relaxed), end.load(Relaxed)))
-            .collect();
-        let records = partitions.iter().map(|(start, end)| end.saturating_sub(*start)).sum();
-        DepotStatus { name: depot.name.clone(), records, partitions }
-    });
+    let depots = depots
+        .filter(|(depot, _)| depot.tick.is_none())
+        .map(|(depot, partitions)| {
+            let partitions: Vec<(u64, u64)> = partitions
+                .iter()
+                .map(|(start, end)| (start.load(Relaxed), end.load(Relaxed)))
+                .collect();
+            let records = partitions
+                .iter()
+                .map(|(start, end)| end.saturating_sub(*start))
+                .sum();
+            DepotStatus {
+                name: depot.name.clone(),
+                records,
+                partitions,
+            }
+        });
     let topologies = layout.topologies.iter().zip(&metrics.topologies);
     let topologies = topologies.map(|(topology, found)| TopologyStatus {
         name: topology.name.clone(),
@@ -105,9 +114,8 @@ pub(crate) fn of(layout: &Layout, metrics: &ModuleMetrics, running: bool) -> Mod
         microbatch_id: found.microbatch_id.load(Relaxed),
         last_error: found.last_error.lock().map_or(None, |error| error.clone()),
     });
-    let sum = |count: fn(&crate::metrics::ThreadMetrics) -> u64| {
-        metrics.threads.iter().map(count).sum()
-    };
+    let sum =
+        |count: fn(&crate::metrics::ThreadMetrics) -> u64| metrics.threads.iter().map(count).sum();
     ModuleStatus {
         name: layout.module.clone(),
         tasks: layout.tasks,

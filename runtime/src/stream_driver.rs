@@ -44,9 +44,15 @@ pub(crate) enum StreamMessage {
     Hop { stage: StageIndex, batch: Batch },
     /// Events whose writes are durable: what they gave back and what they acknowledge, for trees
     /// that began on this task.
-    Settled { returns: Vec<Returned>, acks: Vec<Ack> },
+    Settled {
+        returns: Vec<Returned>,
+        acks: Vec<Ack>,
+    },
     /// A batch failed: its trees that began on this task, and whether they are to blame.
-    Failed { trees: Vec<(Origin, bool)>, text: Text },
+    Failed {
+        trees: Vec<(Origin, bool)>,
+        text: Text,
+    },
     /// The tracker of a source asked for a write, which is durable.
     Durable { source: usize, what: Durable },
 }
@@ -102,14 +108,10 @@ impl<E: Env> Streaming<E> {
     }
 
     /// An ACK append waits for `offset` of a source (D-15). Said before its `on_depot_end`.
-    pub(crate) fn watch(
-        &self,
-        thread: &Thread<E>,
-        source: usize,
-        offset: u64,
-        join: &Rc<AckJoin>,
-    ) {
-        self.with_source(thread, source, |source, now| source.watch(now, offset, join.clone()));
+    pub(crate) fn watch(&self, thread: &Thread<E>, source: usize, offset: u64, join: &Rc<AckJoin>) {
+        self.with_source(thread, source, |source, now| {
+            source.watch(now, offset, join.clone())
+        });
     }
 
     pub(crate) fn set_paused(&self, thread: &Thread<E>, paused: bool) {
@@ -126,7 +128,9 @@ impl<E: Env> Streaming<E> {
             StreamMessage::Settled { returns, acks } => self.on_settled(thread, returns, &acks),
             StreamMessage::Failed { trees, text } => {
                 for (origin, blamed) in trees {
-                    let Some((source, _)) = origin::split(origin.home) else { continue };
+                    let Some((source, _)) = origin::split(origin.home) else {
+                        continue;
+                    };
                     let tree = TreeId(origin.record);
                     self.with_source(thread, source, |source, now| {
                         source.on_failed(now, tree, blamed, &text);
@@ -142,14 +146,20 @@ impl<E: Env> Streaming<E> {
 
     fn on_settled(&self, thread: &Thread<E>, returns: Vec<Returned>, acks: &[Ack]) {
         for (origin, value) in returns {
-            let Some((source, _)) = origin::split(origin.home) else { continue };
+            let Some((source, _)) = origin::split(origin.home) else {
+                continue;
+            };
             let tree = TreeId(origin.record);
             self.with_source(thread, source, |source, _| source.on_return(tree, value));
         }
         for ack in acks {
-            let Some((source, _)) = origin::split(ack.origin.home) else { continue };
+            let Some((source, _)) = origin::split(ack.origin.home) else {
+                continue;
+            };
             let tree = TreeId(ack.origin.record);
-            self.with_source(thread, source, |source, now| source.on_ack(now, tree, ack.edges));
+            self.with_source(thread, source, |source, now| {
+                source.on_ack(now, tree, ack.edges)
+            });
         }
     }
 

@@ -7,7 +7,7 @@
 //! ```text
 //! 'm' slot                        last committed microbatch id (every task)       u64 LE
 //! 'l' slot                        ledger of the microbatch coordinator (task 0)   rama-core Ledger
-//! 's' slot source                 progress of a stream source (source task)       rama-core Checkpoint
+//! 's' slot source                 progress and start of a stream source           2 × u64 LE
 //! 'i' space                       the PState has got its initial value            nothing
 //! 'd' slot source partition offset  a dead letter                                 JSON
 //! ```

@@ -19,8 +19,8 @@ use rama_storage::{Appended, Entry, Group, Op, Partition};
 use rama_wire::{Index, LogId};
 
 use crate::category_queue::Queue;
-use crate::client::watch::Watches;
 use crate::client;
+use crate::client::watch::Watches;
 use crate::commit::{self, Commit};
 use crate::depot::PendingAppend;
 use crate::error::{Error, Result};
@@ -73,7 +73,11 @@ impl<E: Env> TaskState<E> {
     pub(crate) fn note_record_bytes(&self, depot: u16, records: &Records) {
         let mean = &self.record_bytes[usize::from(depot)];
         let new = (records.bytes_len() / records.len().max(1)) as u64;
-        mean.set(if mean.get() == 0 { new.max(1) } else { (mean.get() * 7 + new).div_ceil(8) });
+        mean.set(if mean.get() == 0 {
+            new.max(1)
+        } else {
+            (mean.get() * 7 + new).div_ceil(8)
+        });
     }
 
     /// Mean size of recent records of a depot; 0 when none came since the start.
@@ -103,22 +107,41 @@ impl<E: Env> Thread<E> {
     fn dispatch(&self, message: Message) {
         match message {
             Message::Client(request) => self.clients.push(request),
-            Message::Stream { topology, task, message } => {
+            Message::Stream {
+                topology,
+                task,
+                message,
+            } => {
                 if let Some(stream) = &self.local(task).streams[usize::from(topology)] {
                     stream.on_message(self, message);
                 }
             }
-            Message::Hop { topology, task, hop } => {
+            Message::Hop {
+                topology,
+                task,
+                hop,
+            } => {
                 self.tell_participant(topology, task, microbatch_driver::Event::Hop(hop));
             }
-            Message::ToParticipant { topology, task, message } => {
+            Message::ToParticipant {
+                topology,
+                task,
+                message,
+            } => {
                 self.tell_participant(topology, task, microbatch_driver::Event::Message(message));
             }
             Message::ToCoordinator { topology, message } => {
                 let input = rama_core::microbatch::CoordinatorInput::Message(message);
                 self.tell_coordinator(topology, CoordinatorEvent::Input(input));
             }
-            Message::DepotEnd { topology, source, partition, start, end, bytes } => {
+            Message::DepotEnd {
+                topology,
+                source,
+                partition,
+                start,
+                end,
+                bytes,
+            } => {
                 let event = microbatch_driver::depot_end(source, partition, start, end, bytes);
                 self.tell_coordinator(topology, event);
             }
@@ -144,10 +167,12 @@ impl<E: Env> Thread<E> {
                 Some(coordinator) => coordinator.events.push(CoordinatorEvent::Pause(reply)),
                 None => self.pause_streams(topology, true, reply),
             },
-            Control::Resume { topology, reply } => match &self.coordinators[usize::from(topology)] {
-                Some(coordinator) => coordinator.events.push(CoordinatorEvent::Resume(reply)),
-                None => self.pause_streams(topology, false, reply),
-            },
+            Control::Resume { topology, reply } => {
+                match &self.coordinators[usize::from(topology)] {
+                    Some(coordinator) => coordinator.events.push(CoordinatorEvent::Resume(reply)),
+                    None => self.pause_streams(topology, false, reply),
+                }
+            }
             Control::Stop { reply } => self.stop(reply),
         }
     }
@@ -238,7 +263,9 @@ impl<E: Env> Thread<E> {
 
     /// Marks the PStates of a topology as changed on a task.
     pub(crate) fn touch_pstates(&self, task: u32, topology: u16) {
-        self.local(task).watches.touch(&self.layout.topologies[usize::from(topology)].pstates);
+        self.local(task)
+            .watches
+            .touch(&self.layout.topologies[usize::from(topology)].pstates);
     }
 
     /// Counts and logs the failure of an event.
@@ -267,7 +294,9 @@ async fn serve_inbox<E: Env>(thread: Rc<Thread<E>>, mut inbox: Inbox<E>) {
     while let Some(message) = inbox.recv().await {
         thread.dispatch(message);
         for _ in 1..limits::INBOX_SLICE {
-            let Some(message) = inbox.try_recv() else { break };
+            let Some(message) = inbox.try_recv() else {
+                break;
+            };
             thread.dispatch(message);
         }
         thread.env.yield_now().await;
@@ -279,7 +308,9 @@ async fn serve_clients<E: Env>(thread: Rc<Thread<E>>) {
     loop {
         thread.clients.ready().await;
         for _ in 0..limits::CLIENT_SLICE {
-            let Some(request) = thread.clients.pop() else { break };
+            let Some(request) = thread.clients.pop() else {
+                break;
+            };
             client::service::serve(&thread, request);
         }
         thread.env.yield_now().await;

@@ -22,12 +22,11 @@ impl Module for Bank {
         m.depot(TRANSFERS, Partition::hash_by(|t: &(u64, u64, i64)| t.0));
         let mut bank = m.microbatch("bank");
         let (funds, touches) = (bank.pstate(FUNDS), bank.pstate(TOUCHES));
-        bank.source_with(DEPOSITS, SourceOptions::new().start_from_beginning()).each(
-            move |task, (user, cents)| {
+        bank.source_with(DEPOSITS, SourceOptions::new().start_from_beginning())
+            .each(move |task, (user, cents)| {
                 funds.key(&user).update(task, |f| f.unwrap_or(0) + cents);
                 touches.key(&user).update(task, |n| n.unwrap_or(0) + 1);
-            },
-        );
+            });
         bank.source_with(TRANSFERS, SourceOptions::new().start_from_beginning())
             .map(move |task, (from, to, cents)| {
                 funds.key(&from).update(task, |f| f.unwrap_or(0) - cents);

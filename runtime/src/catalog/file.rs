@@ -21,21 +21,32 @@ pub(crate) async fn load<E: Env>(env: &E, dir: &Path) -> Result<Option<Catalog>>
     let storage = |what: &'static str| {
         let path = dir.join(NAME);
         move |source: std::io::Error| {
-            Error::new(ErrorKind::Storage, format!("could not {what} {}", path.display()))
-                .caused_by(source)
+            Error::new(
+                ErrorKind::Storage,
+                format!("could not {what} {}", path.display()),
+            )
+            .caused_by(source)
         }
     };
-    env.make_dir(dir).await.map_err(storage("create the directory of"))?;
+    env.make_dir(dir)
+        .await
+        .map_err(storage("create the directory of"))?;
     let names = env.list(dir).await.map_err(storage("look for"))?;
     if !names.iter().any(|name| name == NAME) {
         return Ok(None);
     }
     let path = dir.join(NAME);
-    let file = env.open(&path, Open::Existing).await.map_err(storage("open"))?;
+    let file = env
+        .open(&path, Open::Existing)
+        .await
+        .map_err(storage("open"))?;
     let len = file.len().await.map_err(storage("measure"))?;
     let bytes = file.read(0, len as usize).await.map_err(storage("read"))?;
     decode(&bytes).map(Some).map_err(|text| {
-        Error::new(ErrorKind::Corrupt, format!("{}: {text}; restore a backup", path.display()))
+        Error::new(
+            ErrorKind::Corrupt,
+            format!("{}: {text}; restore a backup", path.display()),
+        )
     })
 }
 
@@ -71,18 +82,33 @@ pub(super) fn encode(catalog: &Catalog) -> Result<Vec<u8>> {
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Catalog, String> {
-    let line_end = bytes.iter().position(|&b| b == b'\n').ok_or("no header line")?;
+    let line_end = bytes
+        .iter()
+        .position(|&b| b == b'\n')
+        .ok_or("no header line")?;
     let line = std::str::from_utf8(&bytes[..line_end]).map_err(|_| "header is not text")?;
-    let rest = line.strip_prefix(MAGIC).ok_or_else(|| format!("unknown header {line:?}"))?;
+    let rest = line
+        .strip_prefix(MAGIC)
+        .ok_or_else(|| format!("unknown header {line:?}"))?;
     let mut words = rest.split_whitespace();
-    let len: usize = words.next().and_then(|w| w.parse().ok()).ok_or("no length")?;
-    let hash = words.next().and_then(|w| u64::from_str_radix(w, 16).ok()).ok_or("no hash")?;
+    let len: usize = words
+        .next()
+        .and_then(|w| w.parse().ok())
+        .ok_or("no length")?;
+    let hash = words
+        .next()
+        .and_then(|w| u64::from_str_radix(w, 16).ok())
+        .ok_or("no hash")?;
     let start = line_end + 1;
     let end = start.checked_add(len).ok_or("length is absurd")?;
-    let json = bytes.get(start..end).ok_or("shorter than its header says")?;
+    let json = bytes
+        .get(start..end)
+        .ok_or("shorter than its header says")?;
     let found = xxh3_64(json);
     if found != hash {
-        return Err(format!("hash at offset {start}: expected {hash:016x}, found {found:016x}"));
+        return Err(format!(
+            "hash at offset {start}: expected {hash:016x}, found {found:016x}"
+        ));
     }
     serde_json::from_slice(json).map_err(|error| format!("not a catalog: {error}"))
 }

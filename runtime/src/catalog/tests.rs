@@ -27,13 +27,19 @@ fn declared(depots: &[DeclaredObject], pstates: &[DeclaredObject]) -> Declared {
 fn an_update_keeps_the_ids_of_old_names_and_never_reuses_one() {
     let mut catalog = Catalog::new(7);
     let m = object("*m", "depot", "u64", 1);
-    let first = catalog.reconcile(&declared(std::slice::from_ref(&m), &[])).unwrap();
+    let first = catalog
+        .reconcile(&declared(std::slice::from_ref(&m), &[]))
+        .unwrap();
     assert_eq!(first.depots["*m"].id, 1);
     assert_eq!(first.directory, "Bank-of-tests.0");
     let a = object("*a", "depot", "u64", 1);
-    let second = catalog.reconcile(&declared(&[a.clone(), m.clone()], &[])).unwrap();
+    let second = catalog
+        .reconcile(&declared(&[a.clone(), m.clone()], &[]))
+        .unwrap();
     assert_eq!((second.depots["*m"].id, second.depots["*a"].id), (1, 2));
-    let third = catalog.reconcile(&declared(&[object("*b", "depot", "u64", 1)], &[])).unwrap();
+    let third = catalog
+        .reconcile(&declared(&[object("*b", "depot", "u64", 1)], &[]))
+        .unwrap();
     assert_eq!(third.depots["*b"].id, 3);
     assert_eq!(third.directory, first.directory);
 }
@@ -67,13 +73,18 @@ fn a_changed_type_kind_or_task_count_is_refused_with_both_sides_and_the_fix() {
 #[test]
 fn any_flipped_byte_is_found() {
     let mut catalog = Catalog::new(1);
-    catalog.reconcile(&declared(&[object("*d", "depot", "u64", 1)], &[])).unwrap();
+    catalog
+        .reconcile(&declared(&[object("*d", "depot", "u64", 1)], &[]))
+        .unwrap();
     let bytes = file::encode(&catalog).unwrap();
     assert_eq!(file::decode(&bytes).unwrap(), catalog);
     for at in 0..bytes.len() {
         let mut bad = bytes.clone();
         bad[at] ^= 0x04;
-        assert!(file::decode(&bad).map_or(true, |found| found == catalog), "byte {at}");
+        assert!(
+            file::decode(&bad).map_or(true, |found| found == catalog),
+            "byte {at}"
+        );
     }
     assert!(file::decode(&bytes[..bytes.len() - 1]).is_err());
 }

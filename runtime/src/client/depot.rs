@@ -30,13 +30,23 @@ impl<T> Clone for DepotClient<T> {
     fn clone(&self) -> DepotClient<T> {
         let (cluster, module, name) =
             (self.cluster.clone(), self.module.clone(), self.name.clone());
-        DepotClient { cluster, module, name, record: PhantomData }
+        DepotClient {
+            cluster,
+            module,
+            name,
+            record: PhantomData,
+        }
     }
 }
 
 impl<T: Record> DepotClient<T> {
     pub(crate) fn new(cluster: Cluster, module: Option<String>, depot: Depot<T>) -> DepotClient<T> {
-        DepotClient { cluster, module, name: depot.name().to_owned(), record: PhantomData }
+        DepotClient {
+            cluster,
+            module,
+            name: depot.name().to_owned(),
+            record: PhantomData,
+        }
     }
 
     /// Appends a record and waits until every stream topology of the module has processed it
@@ -64,9 +74,12 @@ impl<T: Record> DepotClient<T> {
 
     fn send_one(&self, record: &T, ack: AckLevel) -> Result<Answer> {
         let (running, depot) = self.cluster.depot_of(self.module.as_deref(), &self.name)?;
-        let task = place(&self.cluster, &running, depot, |placement, tasks, random| {
-            placement.place(record, tasks, random)
-        })?;
+        let task = place(
+            &self.cluster,
+            &running,
+            depot,
+            |placement, tasks, random| placement.place(record, tasks, random),
+        )?;
         let mut records = Records::default();
         records.push_with(|bytes| record.encode(bytes));
         send(&running, depot, task, records, ack)
@@ -96,10 +109,16 @@ impl<T: Record> DepotClient<T> {
         let (running, depot) = self.cluster.depot_of(self.module.as_deref(), &self.name)?;
         let mut by_task: BTreeMap<u32, Records> = BTreeMap::new();
         for record in records {
-            let task = place(&self.cluster, &running, depot, |placement, tasks, random| {
-                placement.place(record, tasks, random)
-            })?;
-            by_task.entry(task).or_default().push_with(|bytes| record.encode(bytes));
+            let task = place(
+                &self.cluster,
+                &running,
+                depot,
+                |placement, tasks, random| placement.place(record, tasks, random),
+            )?;
+            by_task
+                .entry(task)
+                .or_default()
+                .push_with(|bytes| record.encode(bytes));
         }
         let send = |(task, records)| send(&running, depot, task, records, ack);
         by_task.into_iter().map(send).collect()
@@ -155,13 +174,18 @@ pub(crate) fn place(
     let definition = &running.layout.definition.depots[usize::from(depot)];
     let refused = |why: &str| {
         let module = &running.layout.module;
-        Error::rejected(format!("could not append to {} of {module}: {why}", layout.name))
+        Error::rejected(format!(
+            "could not append to {} of {module}: {why}",
+            layout.name
+        ))
     };
     if layout.tick.is_some() {
         return Err(refused("it is a tick depot, which has no records"));
     }
     if definition.placement.kind() == PlacementKind::Disallow {
-        return Err(refused("clients may not append to it, only topologies of its module do"));
+        return Err(refused(
+            "clients may not append to it, only topologies of its module do",
+        ));
     }
     let placed = rule(&definition.placement, layout.partitions, cluster.random());
     placed.map_err(|error| refused(&error.to_string()))
@@ -188,10 +212,19 @@ pub(crate) fn send(
         )));
     }
     let (reply, answer) = oneshot::channel();
-    let request = AppendRequest { task, depot, records, ack, reply };
+    let request = AppendRequest {
+        task,
+        depot,
+        records,
+        ack,
+        reply,
+    };
     running.post(task, ClientRequest::Append(request))?;
     if ack == AckLevel::None {
-        let appended = Appended { partition: task, ..Appended::default() };
+        let appended = Appended {
+            partition: task,
+            ..Appended::default()
+        };
         return Ok(Box::pin(std::future::ready(Ok(appended))));
     }
     let module = running.layout.module.clone();
@@ -212,7 +245,13 @@ pub(crate) async fn partition_info(
 ) -> Result<Range<u64>> {
     check_partition(running, depot, partition)?;
     let task = partition;
-    running.ask(task, |reply| ClientRequest::DepotInfo { task, depot, reply }).await
+    running
+        .ask(task, |reply| ClientRequest::DepotInfo {
+            task,
+            depot,
+            reply,
+        })
+        .await
 }
 
 pub(crate) async fn read(
@@ -223,7 +262,15 @@ pub(crate) async fn read(
 ) -> Result<Vec<Vec<u8>>> {
     check_partition(running, depot, partition)?;
     let (task, from, to) = (partition, offsets.start, offsets.end);
-    running.ask(task, |reply| ClientRequest::ReadDepot { task, depot, from, to, reply }).await
+    running
+        .ask(task, |reply| ClientRequest::ReadDepot {
+            task,
+            depot,
+            from,
+            to,
+            reply,
+        })
+        .await
 }
 
 fn check_partition(running: &Running, depot: u16, partition: u32) -> Result<()> {
@@ -232,5 +279,7 @@ fn check_partition(running: &Running, depot: u16, partition: u32) -> Result<()> 
         return Ok(());
     }
     let (name, count) = (&layout.name, layout.partitions);
-    Err(Error::invalid(format!("{name} has no partition {partition}, it has {count} with records")))
+    Err(Error::invalid(format!(
+        "{name} has no partition {partition}, it has {count} with records"
+    )))
 }

@@ -79,7 +79,9 @@ impl Cluster {
         offsets: Range<u64>,
     ) -> Result<Vec<Value>> {
         let (running, index) = self.depot_of(Some(module), name)?;
-        let to_json = running.layout.definition.depots[usize::from(index)].record.to_json;
+        let to_json = running.layout.definition.depots[usize::from(index)]
+            .record
+            .to_json;
         let records = depot::read(&running, index, partition, offsets).await?;
         let decode = |bytes: &Vec<u8>| {
             to_json(bytes).map_err(|error| {
@@ -114,7 +116,15 @@ impl Cluster {
         let (plan, name) = (select.plan().clone(), name.to_owned());
         let decode = move |answer: &[u8]| results(&select, &name, answer);
         let (subscription, watch) = watch::pair(Box::new(decode));
-        running.post(task, ClientRequest::Watch { task, pstate, plan, subscription })?;
+        running.post(
+            task,
+            ClientRequest::Watch {
+                task,
+                pstate,
+                plan,
+                subscription,
+            },
+        )?;
         Ok(watch)
     }
 }
@@ -123,14 +133,19 @@ fn compile(running: &Running, pstate: u16, path: &Value) -> Result<JsonSelect> {
     let definition = &running.layout.definition.pstates[usize::from(pstate)];
     json_path::compile(&definition.schema, path).map_err(|error| {
         let (name, module) = (&definition.name, &running.layout.module);
-        Error::invalid(format!("could not follow the path {path} in {name} of {module}"))
-            .caused_by(error)
+        Error::invalid(format!(
+            "could not follow the path {path} in {name} of {module}"
+        ))
+        .caused_by(error)
     })
 }
 
 fn results(select: &JsonSelect, name: &str, answer: &[u8]) -> Result<Vec<Value>> {
     select.results(answer).map_err(|error| {
-        Error::new(ErrorKind::Corrupt, format!("could not read what {name} answered"))
-            .caused_by(error)
+        Error::new(
+            ErrorKind::Corrupt,
+            format!("could not read what {name} answered"),
+        )
+        .caused_by(error)
     })
 }

@@ -24,7 +24,12 @@ pub struct PStateClient<S> {
 impl<S> Clone for PStateClient<S> {
     fn clone(&self) -> PStateClient<S> {
         let (cluster, module) = (self.cluster.clone(), self.module.clone());
-        PStateClient { cluster, module, name: self.name, schema: PhantomData }
+        PStateClient {
+            cluster,
+            module,
+            name: self.name,
+            schema: PhantomData,
+        }
     }
 }
 
@@ -34,7 +39,12 @@ impl<S: Root> PStateClient<S> {
         module: Option<String>,
         pstate: PState<S>,
     ) -> PStateClient<S> {
-        PStateClient { cluster, module, name: pstate.name(), schema: PhantomData }
+        PStateClient {
+            cluster,
+            module,
+            name: pstate.name(),
+            schema: PhantomData,
+        }
     }
 
     /// What the path leads to, as committed: a value or `None`, a size, the elements of a range.
@@ -86,13 +96,25 @@ impl<S: Root> PStateClient<S> {
         let plan = selection.plan().clone();
         let (subscription, watch) =
             watch::pair(Box::new(move |answer: &[u8]| decode(&selection, answer)));
-        running.post(task, ClientRequest::Watch { task, pstate, plan, subscription })?;
+        running.post(
+            task,
+            ClientRequest::Watch {
+                task,
+                pstate,
+                plan,
+                subscription,
+            },
+        )?;
         Ok(watch)
     }
 
     fn target<O>(&self, selection: &Selection<O>) -> Result<(std::sync::Arc<Running>, u16, u32)> {
         if selection.pstate() != self.name {
-            let text = format!("could not read {} by a path of {}", self.name, selection.pstate());
+            let text = format!(
+                "could not read {} by a path of {}",
+                self.name,
+                selection.pstate()
+            );
             return Err(Error::invalid(text));
         }
         let (running, pstate) = self.cluster.pstate_of(self.module.as_deref(), self.name)?;
@@ -119,8 +141,11 @@ pub(crate) fn route(running: &Running, pstate: u16, key: Option<&[u8]>) -> Resul
     }
     match key {
         Some(key) => definition.home(key, tasks).map_err(|error| {
-            Error::invalid(format!("could not find the partition of a key of {}", definition.name))
-                .caused_by(error)
+            Error::invalid(format!(
+                "could not find the partition of a key of {}",
+                definition.name
+            ))
+            .caused_by(error)
         }),
         None if definition.global || tasks == 1 => Ok(0),
         None => Err(Error::invalid(format!(
@@ -138,5 +163,12 @@ pub(crate) async fn select_plan(
     task: u32,
     plan: Plan,
 ) -> Result<Vec<u8>> {
-    running.ask(task, |reply| ClientRequest::Select { task, pstate, plan, reply }).await
+    running
+        .ask(task, |reply| ClientRequest::Select {
+            task,
+            pstate,
+            plan,
+            reply,
+        })
+        .await
 }

@@ -21,14 +21,30 @@ pub(crate) fn serve<E: Env>(thread: &Rc<Thread<E>>, request: ClientRequest) {
             let log = thread.layout.depots[usize::from(depot)].log;
             let _ = reply.send(Ok(thread.local(task).partition.log_range(log)));
         }
-        ClientRequest::Select { task, pstate, plan, reply } => {
+        ClientRequest::Select {
+            task,
+            pstate,
+            plan,
+            reply,
+        } => {
             thread.metrics.on_select(thread.index);
             let _ = reply.send(select(thread, task, pstate, &plan));
         }
-        ClientRequest::Watch { task, pstate, plan, subscription } => {
+        ClientRequest::Watch {
+            task,
+            pstate,
+            plan,
+            subscription,
+        } => {
             thread.local(task).watches.add(pstate, plan, subscription);
         }
-        ClientRequest::ReadDepot { task, depot, from, to, reply } => {
+        ClientRequest::ReadDepot {
+            task,
+            depot,
+            from,
+            to,
+            reply,
+        } => {
             let thread_of = thread.clone();
             thread.env.spawn(Category::Client, async move {
                 let read = crate::depot::read(&thread_of, task, depot, from, to).await;
@@ -52,7 +68,10 @@ pub(crate) fn select<E: Env>(
     plan: &Plan,
 ) -> Result<Vec<u8>> {
     let layout = &*thread.layout;
-    let view = ExternalView { store: thread.local(task).partition.store(), layout };
+    let view = ExternalView {
+        store: thread.local(task).partition.store(),
+        layout,
+    };
     let definition = &layout.definition.pstates[usize::from(pstate)];
     evaluate(&view, definition.space, plan, Limits::default()).map_err(|error| {
         let kind = match &error {
@@ -60,7 +79,10 @@ pub(crate) fn select<E: Env>(
             SelectError::Key(_) | SelectError::Record(_) => ErrorKind::Corrupt,
             _ => ErrorKind::Invalid,
         };
-        let text = format!("could not select from {} of {}", definition.name, layout.module);
+        let text = format!(
+            "could not select from {} of {}",
+            definition.name, layout.module
+        );
         Error::new(kind, text).caused_by(error)
     })
 }

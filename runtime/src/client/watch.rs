@@ -1,4 +1,4 @@
-//! Values that follow changes: a select that is evaluated again whenever a commit touched its PState.
+//! Values that follow changes: a select that is evaluated again when a commit touched its PState.
 //!
 //! Relies on one slot per watch that holds the newest answer only: a slow reader skips values and
 //! never makes a queue grow. What must stay true: the first value is the state at the time of the
@@ -81,7 +81,14 @@ pub struct Watch<T> {
 /// Both halves of a new watch.
 pub(crate) fn pair<T>(decode: Decode<T>) -> (Subscription, Watch<T>) {
     let slot = Arc::new(Mutex::new(Slot::default()));
-    (Subscription(slot.clone()), Watch { slot, decode, done: false })
+    (
+        Subscription(slot.clone()),
+        Watch {
+            slot,
+            decode,
+            done: false,
+        },
+    )
 }
 
 impl<T> Watch<T> {
@@ -150,7 +157,12 @@ impl Watches {
             subscription.publish(Err(Error::unavailable(text)));
             return;
         }
-        live.push(Live { pstate, plan, subscription, last: None });
+        live.push(Live {
+            pstate,
+            plan,
+            subscription,
+            last: None,
+        });
         self.touched.borrow_mut().insert(pstate);
         self.signal.ring();
     }

@@ -16,7 +16,10 @@ fn a_line_is_counted_by_a_stream_and_by_a_microbatch() {
         assert_eq!(appended.returns["count"], 11);
         let counts = cluster.pstate(COUNTS);
         assert_eq!(counts.select(COUNTS.key("two")).await.unwrap(), Some(2));
-        cluster.wait_for_processed("Words", "exact", 1).await.unwrap();
+        cluster
+            .wait_for_processed("Words", "exact", 1)
+            .await
+            .unwrap();
         let exact = cluster.pstate(EXACT);
         assert_eq!(exact.select(EXACT.key("two")).await.unwrap(), Some(2));
     });
@@ -24,7 +27,9 @@ fn a_line_is_counted_by_a_stream_and_by_a_microbatch() {
 
 #[test]
 fn several_clusters_live_in_one_process_and_keep_apart() {
-    let clusters: Vec<_> = (0..3).map(|_| InProcessCluster::new(2, 1).unwrap()).collect();
+    let clusters: Vec<_> = (0..3)
+        .map(|_| InProcessCluster::new(2, 1).unwrap())
+        .collect();
     block_on(async {
         for (index, cluster) in clusters.iter().enumerate() {
             cluster.launch(Bank).await.unwrap();
@@ -77,7 +82,11 @@ fn a_watch_shows_the_value_now_and_after_each_change() {
             cluster.depot(LINES).append(&"w".to_owned()).await.unwrap();
             assert_eq!(watch.next().await.unwrap().unwrap(), Some(round));
         }
-        cluster.depot(LINES).append(&"other".to_owned()).await.unwrap();
+        cluster
+            .depot(LINES)
+            .append(&"other".to_owned())
+            .await
+            .unwrap();
         cluster.destroy("Words").await.unwrap();
         assert!(watch.next().await.unwrap().is_err());
         assert!(watch.next().await.is_none());
@@ -96,11 +105,20 @@ fn a_paused_microbatch_goes_on_where_it_stopped() {
             cluster.depot(DEPOSITS).append(&(3, 1)).await.unwrap();
         }
         let short = Duration::from_millis(50);
-        let waited = cluster.cluster().wait_for_processed("Bank", "bank", 1, short).await;
+        let waited = cluster
+            .cluster()
+            .wait_for_processed("Bank", "bank", 1, short)
+            .await;
         assert!(waited.unwrap_err().to_string().contains("0 of 1 records"));
         cluster.resume("Bank", "bank").await.unwrap();
-        cluster.wait_for_processed("Bank", "bank", 10).await.unwrap();
-        assert_eq!(cluster.pstate(FUNDS).select(FUNDS.key(&3)).await.unwrap(), Some(10));
+        cluster
+            .wait_for_processed("Bank", "bank", 10)
+            .await
+            .unwrap();
+        assert_eq!(
+            cluster.pstate(FUNDS).select(FUNDS.key(&3)).await.unwrap(),
+            Some(10)
+        );
     });
 }
 
@@ -108,7 +126,11 @@ fn a_paused_microbatch_goes_on_where_it_stopped() {
 fn what_a_caller_did_wrong_is_said() {
     let cluster = InProcessCluster::new(2, 1).unwrap();
     block_on(async {
-        let error = cluster.depot(LINES).append(&String::new()).await.unwrap_err();
+        let error = cluster
+            .depot(LINES)
+            .append(&String::new())
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
         cluster.launch(Bank).await.unwrap();
         let error = cluster.launch(Bank).await.unwrap_err();
@@ -118,10 +140,15 @@ fn what_a_caller_did_wrong_is_said() {
         let error = cluster.pstate(FUNDS).select(FUNDS.all()).await.unwrap_err();
         assert!(error.to_string().contains("begin with a key"), "{error}");
         let record = serde_json::json!({ "no": "deposit" });
-        let appended = cluster.append_json("Bank", "*deposits", &record, AckLevel::Ack).await;
+        let appended = cluster
+            .append_json("Bank", "*deposits", &record, AckLevel::Ack)
+            .await;
         assert_eq!(appended.unwrap_err().kind(), ErrorKind::Invalid);
         let record = serde_json::json!([7, 30]);
-        cluster.append_json("Bank", "*deposits", &record, AckLevel::Ack).await.unwrap();
+        cluster
+            .append_json("Bank", "*deposits", &record, AckLevel::Ack)
+            .await
+            .unwrap();
         cluster.wait_for_processed("Bank", "bank", 1).await.unwrap();
         let path = serde_json::json!([7]);
         let found = cluster.select_json("Bank", "$$funds", &path).await.unwrap();
@@ -129,7 +156,10 @@ fn what_a_caller_did_wrong_is_said() {
         let mut watch = cluster.watch_json("Bank", "$$funds", &path).unwrap();
         assert_eq!(watch.next().await.unwrap().unwrap(), [30]);
         let path = serde_json::json!([["nonsense"]]);
-        let error = cluster.select_json("Bank", "$$funds", &path).await.unwrap_err();
+        let error = cluster
+            .select_json("Bank", "$$funds", &path)
+            .await
+            .unwrap_err();
         assert!(format!("{error:#}").contains("allowed here"), "{error:#}");
     });
 }

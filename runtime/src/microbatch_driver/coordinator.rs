@@ -39,7 +39,11 @@ pub(crate) struct Coordinating {
 
 impl Coordinating {
     pub(crate) fn new(topology: u16) -> Coordinating {
-        Coordinating { topology, events: Queue::default(), pausing: RefCell::default() }
+        Coordinating {
+            topology,
+            events: Queue::default(),
+            pausing: RefCell::default(),
+        }
     }
 }
 
@@ -92,19 +96,39 @@ fn on_event(me: &Coordinating, machine: &mut Coordinator, now: Now, event: Coord
     }
 }
 
-fn handle_effects<E: Env>(thread: &Rc<Thread<E>>, me: &Rc<Coordinating>, machine: &mut Coordinator) {
+fn handle_effects<E: Env>(
+    thread: &Rc<Thread<E>>,
+    me: &Rc<Coordinating>,
+    machine: &mut Coordinator,
+) {
     let topology = me.topology;
     while let Some(effect) = machine.poll_effect() {
         match effect {
-            CoordinatorEffect::Persist { token, ledger, dead_letters } => {
+            CoordinatorEffect::Persist {
+                token,
+                ledger,
+                dead_letters,
+            } => {
                 persist(thread, me, token, &ledger, &dead_letters);
             }
             CoordinatorEffect::Send { task, message } => {
                 let task = task.0;
-                thread.send(task, Message::ToParticipant { topology, task, message });
+                thread.send(
+                    task,
+                    Message::ToParticipant {
+                        topology,
+                        task,
+                        message,
+                    },
+                );
             }
-            CoordinatorEffect::Committed { id: MicrobatchId(id), processed } => {
-                thread.metrics.on_microbatch_committed(topology, id, processed);
+            CoordinatorEffect::Committed {
+                id: MicrobatchId(id),
+                processed,
+            } => {
+                thread
+                    .metrics
+                    .on_microbatch_committed(topology, id, processed);
             }
             CoordinatorEffect::Paused => {
                 thread.metrics.set_paused(topology, true);
@@ -130,7 +154,11 @@ fn persist<E: Env>(
 ) {
     let slot = thread.layout.topologies[usize::from(me.topology)].slot;
     let mut batch = WriteBatch::new();
-    batch.put(SpaceId::SYSTEM, &system_keys::ledger(slot), &ledger.encode());
+    batch.put(
+        SpaceId::SYSTEM,
+        &system_keys::ledger(slot),
+        &ledger.encode(),
+    );
     for dead in dead_letters {
         let letter = Letter {
             origin: dead.origin,
@@ -141,15 +169,22 @@ fn persist<E: Env>(
         letter.put_into(slot, &mut batch);
         thread.metrics.on_dead_letter(me.topology);
     }
-    let Some(index) = thread.write(0, batch) else { return };
+    let Some(index) = thread.write(0, batch) else {
+        return;
+    };
     let me = me.clone();
     thread.when_applied(Category::FlexLatency, index, move || {
-        me.events.push(CoordinatorEvent::Input(CoordinatorInput::Persisted { token }));
+        me.events
+            .push(CoordinatorEvent::Input(CoordinatorInput::Persisted {
+                token,
+            }));
     });
 }
 
 fn publish<E: Env>(thread: &Thread<E>, me: &Coordinating, machine: &Coordinator) {
-    thread.metrics.set_microbatch(me.topology, &machine.status());
+    thread
+        .metrics
+        .set_microbatch(me.topology, &machine.status());
 }
 
 /// The end of a depot partition as the coordinator wants to hear it.

@@ -27,7 +27,11 @@ pub(super) struct Work {
 impl Work {
     pub(super) fn new(at: Position, mut sources: Vec<SourceWork>, ticks: Vec<SourceId>) -> Work {
         sources.reverse();
-        Work { at, ranges: sources, ticks }
+        Work {
+            at,
+            ranges: sources,
+            ticks,
+        }
     }
 
     /// Brings the records of the next slice into memory.
@@ -38,8 +42,14 @@ impl Work {
         task: u32,
     ) -> Result<(), EventFailure> {
         let topology = &thread.layout.topologies[usize::from(topology)];
-        let Some(range) = self.ranges.last() else { return Ok(()) };
-        match topology.sources.iter().find(|source| source.id == range.source.0) {
+        let Some(range) = self.ranges.last() else {
+            return Ok(());
+        };
+        match topology
+            .sources
+            .iter()
+            .find(|source| source.id == range.source.0)
+        {
             Some(source) => {
                 let log = thread.layout.depots[usize::from(source.depot)].log;
                 thread.warm(task, log, range.from).await
@@ -91,7 +101,12 @@ pub(crate) fn run_tick_record(
     out: &mut Outbox,
 ) -> Result<(), EventFailure> {
     let bytes = ().to_bytes();
-    let record = SourceRecord { origin: origin::TICK, edge: 0, offset: 0, bytes: &bytes };
+    let record = SourceRecord {
+        origin: origin::TICK,
+        edge: 0,
+        offset: 0,
+        bytes: &bytes,
+    };
     guard(|| stage.run_records(task, &mut &[record][..], out))
 }
 
@@ -103,7 +118,10 @@ fn run_range<E: Env>(
     out: &mut Outbox,
 ) -> Result<(), EventFailure> {
     let topology = &thread.layout.topologies[usize::from(topology)];
-    let index = topology.sources.iter().position(|source| source.id == work.source.0);
+    let index = topology
+        .sources
+        .iter()
+        .position(|source| source.id == work.source.0);
     let Some(index) = index else {
         return Err(EventFailure::Unsupported {
             message: format!(
@@ -126,7 +144,13 @@ fn run_range<E: Env>(
         next: &mut next,
         name: &mut |offset| {
             let wanted = excluded.binary_search(&offset).is_err();
-            wanted.then_some((crate::stage::Origin { record: offset, home }, 0))
+            wanted.then_some((
+                crate::stage::Origin {
+                    record: offset,
+                    home,
+                },
+                0,
+            ))
         },
     };
     guard(|| source.first.run_records(task, &mut records, out))?;

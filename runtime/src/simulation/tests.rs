@@ -23,9 +23,13 @@ async fn run_bank(cluster: &SimulatedCluster, rounds: u64) -> Books {
     let (deposits, transfers) = (cluster.depot(DEPOSITS), cluster.depot(TRANSFERS));
     for round in 0..rounds {
         let user = cluster.random_u64() % ACCOUNTS;
-        let deposited = deposits.append_with(&(user, 100), AckLevel::AppendAck).await;
+        let deposited = deposits
+            .append_with(&(user, 100), AckLevel::AppendAck)
+            .await;
         let to = cluster.random_u64() % ACCOUNTS;
-        let moved = transfers.append_with(&(user, to, 7), AckLevel::AppendAck).await;
+        let moved = transfers
+            .append_with(&(user, to, 7), AckLevel::AppendAck)
+            .await;
         match &deposited {
             Ok(_) => *books.sure.entry(user).or_default() += 1,
             Err(error) if error.kind() == ErrorKind::Unknown => {
@@ -41,7 +45,9 @@ async fn run_bank(cluster: &SimulatedCluster, rounds: u64) -> Books {
             }
         }
         if round % 8 == 0 {
-            cluster.sleep(Duration::from_millis(cluster.random_u64() % 40)).await;
+            cluster
+                .sleep(Duration::from_millis(cluster.random_u64() % 40))
+                .await;
         }
     }
     books
@@ -53,16 +59,32 @@ async fn check_bank(cluster: &SimulatedCluster, books: &Books) {
     settle(cluster, "Bank", "bank").await;
     let status = cluster.status();
     let topology = &status.modules[0].topologies[0];
-    assert!(topology.processed >= books.records, "an acknowledged append is missing");
-    assert!(topology.processed <= books.records + books.unknown, "an append happened twice");
+    assert!(
+        topology.processed >= books.records,
+        "an acknowledged append is missing"
+    );
+    assert!(
+        topology.processed <= books.records + books.unknown,
+        "an append happened twice"
+    );
     let (funds, touches) = (cluster.pstate(FUNDS), cluster.pstate(TOUCHES));
     let (mut total, mut deposits) = (0, 0);
     for user in 0..ACCOUNTS {
-        let touched = touches.select(TOUCHES.key(&user)).await.unwrap().unwrap_or(0);
+        let touched = touches
+            .select(TOUCHES.key(&user))
+            .await
+            .unwrap()
+            .unwrap_or(0);
         let sure = books.sure.get(&user).copied().unwrap_or(0);
         let maybe = books.maybe.get(&user).copied().unwrap_or(0);
-        assert!(touched >= sure, "account {user} lost an acknowledged deposit");
-        assert!(touched <= sure + maybe, "account {user} has a deposit too many");
+        assert!(
+            touched >= sure,
+            "account {user} lost an acknowledged deposit"
+        );
+        assert!(
+            touched <= sure + maybe,
+            "account {user} has a deposit too many"
+        );
         deposits += touched;
         total += funds.select(FUNDS.key(&user)).await.unwrap().unwrap_or(0);
     }
@@ -73,8 +95,16 @@ async fn check_bank(cluster: &SimulatedCluster, books: &Books) {
 async fn settle(cluster: &SimulatedCluster, module: &str, topology: &str) {
     loop {
         let status = cluster.status();
-        let module = status.modules.iter().find(|found| found.name == module).unwrap();
-        let found = module.topologies.iter().find(|found| found.name == topology).unwrap();
+        let module = status
+            .modules
+            .iter()
+            .find(|found| found.name == module)
+            .unwrap();
+        let found = module
+            .topologies
+            .iter()
+            .find(|found| found.name == topology)
+            .unwrap();
         let depots: u64 = module.depots.iter().map(|depot| depot.records).sum();
         if found.lag == 0 && found.processed >= depots {
             return;
@@ -91,7 +121,9 @@ fn bank(simulation: Simulation) -> Simulated<()> {
 }
 
 fn seeds(count: u64) -> std::ops::Range<u64> {
-    let seeds = std::env::var("RAMA_SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+    let seeds = std::env::var("RAMA_SIM_SEEDS")
+        .ok()
+        .and_then(|seeds| seeds.parse().ok());
     0..seeds.unwrap_or(count)
 }
 
@@ -138,27 +170,47 @@ fn an_acknowledged_line_can_be_read_at_once() {
 #[test]
 fn acknowledged_lines_survive_power_cuts_of_a_stream() {
     for seed in seeds(50) {
-        Simulation::seed(seed).faults(Faults::power_cuts()).run(Words, |cluster| async move {
-            let lines = cluster.depot(LINES);
-            let (mut sure, mut unknown) = (0, 0);
-            for _ in 0..40 {
-                match lines.append(&"word".to_owned()).await.map_err(|error| error.kind()) {
-                    Ok(_) => sure += 1,
-                    Err(ErrorKind::Unavailable) => {
-                        cluster.sleep(Duration::from_millis(10)).await;
+        Simulation::seed(seed)
+            .faults(Faults::power_cuts())
+            .run(Words, |cluster| async move {
+                let lines = cluster.depot(LINES);
+                let (mut sure, mut unknown) = (0, 0);
+                for _ in 0..40 {
+                    match lines
+                        .append(&"word".to_owned())
+                        .await
+                        .map_err(|error| error.kind())
+                    {
+                        Ok(_) => sure += 1,
+                        Err(ErrorKind::Unavailable) => {
+                            cluster.sleep(Duration::from_millis(10)).await;
+                        }
+                        Err(_) => unknown += 1,
                     }
-                    Err(_) => unknown += 1,
                 }
-            }
-            cluster.calm().await;
-            settle(&cluster, "Words", "exact").await;
-            settle(&cluster, "Words", "count").await;
-            let counted = cluster.pstate(COUNTS).select(COUNTS.key("word")).await.unwrap();
-            assert!(counted.unwrap_or(0) >= sure, "an acknowledged line is not counted");
-            let exact = cluster.pstate(EXACT).select(EXACT.key("word")).await.unwrap();
-            let exact = exact.unwrap_or(0);
-            assert!(exact >= sure && exact <= sure + unknown, "{exact} of {sure}+{unknown}");
-        });
+                cluster.calm().await;
+                settle(&cluster, "Words", "exact").await;
+                settle(&cluster, "Words", "count").await;
+                let counted = cluster
+                    .pstate(COUNTS)
+                    .select(COUNTS.key("word"))
+                    .await
+                    .unwrap();
+                assert!(
+                    counted.unwrap_or(0) >= sure,
+                    "an acknowledged line is not counted"
+                );
+                let exact = cluster
+                    .pstate(EXACT)
+                    .select(EXACT.key("word"))
+                    .await
+                    .unwrap();
+                let exact = exact.unwrap_or(0);
+                assert!(
+                    exact >= sure && exact <= sure + unknown,
+                    "{exact} of {sure}+{unknown}"
+                );
+            });
     }
 }
 
@@ -166,26 +218,31 @@ fn acknowledged_lines_survive_power_cuts_of_a_stream() {
 #[test]
 fn a_poison_record_becomes_a_dead_letter_and_can_be_dropped() {
     for seed in seeds(20) {
-        Simulation::seed(seed).faults(Faults::power_cuts()).run(Words, |cluster| async move {
-            cluster.calm().await;
-            let lines = cluster.depot(LINES);
-            for line in ["a b", "c poison", "a"] {
-                let ack = AckLevel::AppendAck;
-                lines.append_with(&line.to_owned(), ack).await.unwrap();
-            }
-            settle(&cluster, "Words", "exact").await;
-            let exact = cluster.pstate(EXACT);
-            assert_eq!(exact.select(EXACT.key("a")).await.unwrap(), Some(2));
-            assert_eq!(exact.select(EXACT.key("c")).await.unwrap(), None);
-            let letters = cluster.dead_letters("Words").await.unwrap();
-            assert_eq!(letters.len(), 1, "{letters:?}");
-            assert_eq!((letters[0].topology.as_str(), letters[0].attempts), ("exact", 2));
-            assert!(letters[0].error.contains("poisoned"), "{letters:?}");
-            let ids = [letters[0].id.clone()];
-            assert_eq!(cluster.drop_dead_letters("Words", &ids).await.unwrap(), 1);
-            assert_eq!(cluster.drop_dead_letters("Words", &ids).await.unwrap(), 0);
-            assert!(cluster.dead_letters("Words").await.unwrap().is_empty());
-        });
+        Simulation::seed(seed)
+            .faults(Faults::power_cuts())
+            .run(Words, |cluster| async move {
+                cluster.calm().await;
+                let lines = cluster.depot(LINES);
+                for line in ["a b", "c poison", "a"] {
+                    let ack = AckLevel::AppendAck;
+                    lines.append_with(&line.to_owned(), ack).await.unwrap();
+                }
+                settle(&cluster, "Words", "exact").await;
+                let exact = cluster.pstate(EXACT);
+                assert_eq!(exact.select(EXACT.key("a")).await.unwrap(), Some(2));
+                assert_eq!(exact.select(EXACT.key("c")).await.unwrap(), None);
+                let letters = cluster.dead_letters("Words").await.unwrap();
+                assert_eq!(letters.len(), 1, "{letters:?}");
+                assert_eq!(
+                    (letters[0].topology.as_str(), letters[0].attempts),
+                    ("exact", 2)
+                );
+                assert!(letters[0].error.contains("poisoned"), "{letters:?}");
+                let ids = [letters[0].id.clone()];
+                assert_eq!(cluster.drop_dead_letters("Words", &ids).await.unwrap(), 1);
+                assert_eq!(cluster.drop_dead_letters("Words", &ids).await.unwrap(), 0);
+                assert!(cluster.dead_letters("Words").await.unwrap().is_empty());
+            });
     }
 }
 

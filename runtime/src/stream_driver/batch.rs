@@ -27,7 +27,9 @@ pub(super) async fn run<E: Env>(thread: &Rc<Thread<E>>, me: &Rc<Streaming<E>>) {
     let mut origins = Vec::new();
     let mut items = 0;
     while items < limits::STREAM_BATCH_ITEMS_MAX {
-        let Some(work) = me.work.borrow_mut().pop_front() else { break };
+        let Some(work) = me.work.borrow_mut().pop_front() else {
+            break;
+        };
         let first = origins.len();
         if let Err(failure) = run_work(thread, me, work, &mut origins).await {
             return fail(thread, me, &origins, &failure);
@@ -78,7 +80,9 @@ fn run_delivery<E: Env>(
     let home = origin::home(source, me.task);
     let layout = &topology.sources[source];
     let mut next = delivery.from;
-    let to = delivery.to.min(delivery.from + limits::SOURCE_SLICE_RECORDS as u64);
+    let to = delivery
+        .to
+        .min(delivery.from + limits::SOURCE_SLICE_RECORDS as u64);
     let mut records = LogRecords {
         partition: &thread.local(me.task).partition,
         log: thread.layout.depots[usize::from(layout.depot)].log,
@@ -87,7 +91,10 @@ fn run_delivery<E: Env>(
         bytes_max: limits::SOURCE_SLICE_BYTES,
         next: &mut next,
         name: &mut |offset| {
-            let origin = Origin { record: delivery.tree(offset).0, home };
+            let origin = Origin {
+                record: delivery.tree(offset).0,
+                home,
+            };
             origins.push(origin);
             Some((origin, delivery.root_edge(offset)))
         },
@@ -99,7 +106,10 @@ fn run_delivery<E: Env>(
         let mut rest = delivery;
         rest.from = next.max(delivery.from + u64::from(ran.is_err() && next == delivery.from));
         if rest.from < rest.to {
-            me.work.borrow_mut().push_front(Work::Delivery { source, delivery: rest });
+            me.work.borrow_mut().push_front(Work::Delivery {
+                source,
+                delivery: rest,
+            });
         }
     }
     ran
@@ -117,7 +127,11 @@ async fn write<E: Env>(thread: &Rc<Thread<E>>, me: &Streaming<E>) -> Result<(), 
     };
     let touched = !writes.is_empty();
     let index = crate::depot::write_with_appends(thread, me.task, writes, &appends);
-    thread.commit.applied(index.map_err(storage)?).await.map_err(storage)?;
+    thread
+        .commit
+        .applied(index.map_err(storage)?)
+        .await
+        .map_err(storage)?;
     if touched {
         thread.touch_pstates(me.task, me.topology);
     }
@@ -133,32 +147,46 @@ fn release<E: Env>(thread: &Thread<E>, me: &Streaming<E>) {
     drop(out);
     for Outgoing { stage, task, batch } in outgoing {
         let message = StreamMessage::Hop { stage, batch };
-        thread.send(task, Message::Stream { topology, task, message });
+        thread.send(
+            task,
+            Message::Stream {
+                topology,
+                task,
+                message,
+            },
+        );
     }
     let mut home: BTreeMap<u32, (Vec<Returned>, Vec<Ack>)> = BTreeMap::new();
     for (tree, value) in me.context.take_returns() {
-        let origin = acks.iter().map(|ack| ack.origin).find(|origin| origin.record == tree);
+        let origin = acks
+            .iter()
+            .map(|ack| ack.origin)
+            .find(|origin| origin.record == tree);
         if let Some((origin, (_, task))) = origin.and_then(|o| Some((o, origin::split(o.home)?))) {
             home.entry(task).or_default().0.push((origin, value));
         }
     }
     for ack in acks {
-        let Some((_, task)) = origin::split(ack.origin.home) else { continue };
+        let Some((_, task)) = origin::split(ack.origin.home) else {
+            continue;
+        };
         home.entry(task).or_default().1.push(ack);
     }
     for (task, (returns, acks)) in home {
         let message = StreamMessage::Settled { returns, acks };
-        thread.send(task, Message::Stream { topology, task, message });
+        thread.send(
+            task,
+            Message::Stream {
+                topology,
+                task,
+                message,
+            },
+        );
     }
 }
 
 /// Drops the batch and fails every tree in it.
-fn fail<E: Env>(
-    thread: &Thread<E>,
-    me: &Streaming<E>,
-    origins: &[Origin],
-    failure: &EventFailure,
-) {
+fn fail<E: Env>(thread: &Thread<E>, me: &Streaming<E>, origins: &[Origin], failure: &EventFailure) {
     let mut out = me.out.borrow_mut();
     let blamed = out.current();
     out.clear();
@@ -169,13 +197,25 @@ fn fail<E: Env>(
     let mut home: BTreeMap<u32, BTreeMap<Origin, bool>> = BTreeMap::new();
     for origin in origins {
         if let Some((_, task)) = origin::split(origin.home) {
-            home.entry(task).or_default().insert(*origin, *origin == blamed);
+            home.entry(task)
+                .or_default()
+                .insert(*origin, *origin == blamed);
         }
     }
     for (task, trees) in home {
         let trees = trees.into_iter().collect();
-        let message = StreamMessage::Failed { trees, text: text.clone() };
+        let message = StreamMessage::Failed {
+            trees,
+            text: text.clone(),
+        };
         let topology = me.topology;
-        thread.send(task, Message::Stream { topology, task, message });
+        thread.send(
+            task,
+            Message::Stream {
+                topology,
+                task,
+                message,
+            },
+        );
     }
 }

@@ -55,7 +55,11 @@ pub(super) fn of(layout: &Layout, topology: u16, task: u32) -> Vec<Option<Source
             return None;
         }
         Some(match depot.tick {
-            Some(interval) => Source::Tick(TickSource { interval, due: Tick(0), paused: false }),
+            Some(interval) => Source::Tick(TickSource {
+                interval,
+                due: Tick(0),
+                paused: false,
+            }),
             None => Source::Depot(Box::new(DepotSource {
                 index,
                 tracker: Tracker::new(topology.tracker_options(source, 0)),
@@ -96,7 +100,14 @@ impl Source {
     }
 
     pub(super) fn on_failed(&mut self, now: Now, tree: TreeId, blamed: bool, text: &Text) {
-        self.input(now, Input::Failed { tree, blamed, text: text.to_string() });
+        self.input(
+            now,
+            Input::Failed {
+                tree,
+                blamed,
+                text: text.to_string(),
+            },
+        );
     }
 
     pub(super) fn on_durable(&mut self, now: Now, what: Durable) {
@@ -207,16 +218,21 @@ fn boot_depot<E: Env>(
     }
     source.end = range.end;
     let (start, end, seed) = (range.start, range.end, thread.env.random_u64());
-    source.tracker.on_input(now, Input::Boot { checkpoint, start, end, seed });
+    source.tracker.on_input(
+        now,
+        Input::Boot {
+            checkpoint,
+            start,
+            end,
+            seed,
+        },
+    );
     source.first = stored.map_or(source.tracker.progress(), |(_, first)| first);
     Ok(())
 }
 
 /// Does what is due; answers when something is due again.
-pub(super) fn handle_due<E: Env>(
-    thread: &Rc<Thread<E>>,
-    me: &Rc<Streaming<E>>,
-) -> Option<Tick> {
+pub(super) fn handle_due<E: Env>(thread: &Rc<Thread<E>>, me: &Rc<Streaming<E>>) -> Option<Tick> {
     let now = thread.env.now();
     for (index, source) in me.sources.borrow_mut().iter_mut().enumerate() {
         match source {
@@ -233,7 +249,12 @@ pub(super) fn handle_due<E: Env>(
         }
     }
     handle_effects(thread, me);
-    me.sources.borrow().iter().flatten().filter_map(Source::deadline).min()
+    me.sources
+        .borrow()
+        .iter()
+        .flatten()
+        .filter_map(Source::deadline)
+        .min()
 }
 
 fn handle_effects<E: Env>(thread: &Rc<Thread<E>>, me: &Rc<Streaming<E>>) {
@@ -241,7 +262,9 @@ fn handle_effects<E: Env>(thread: &Rc<Thread<E>>, me: &Rc<Streaming<E>>) {
     let mut sources = me.sources.borrow_mut();
     let (mut processed, mut lag) = (0, 0);
     for source in sources.iter_mut().flatten() {
-        let Some(depot) = source.depot() else { continue };
+        let Some(depot) = source.depot() else {
+            continue;
+        };
         while let Some(effect) = depot.tracker.poll_effect() {
             handle_effect(thread, me, depot, effect, topology);
         }
@@ -249,7 +272,9 @@ fn handle_effects<E: Env>(thread: &Rc<Thread<E>>, me: &Rc<Streaming<E>>) {
         processed += progress.saturating_sub(depot.first);
         lag += depot.end.saturating_sub(progress);
     }
-    thread.metrics.set_stream(me.topology, me.task, processed, lag);
+    thread
+        .metrics
+        .set_stream(me.topology, me.task, processed, lag);
 }
 
 fn handle_effect<E: Env>(
@@ -262,7 +287,9 @@ fn handle_effect<E: Env>(
     match effect {
         Effect::Deliver(delivery) => {
             let source = depot.index;
-            me.work.borrow_mut().push_back(Work::Delivery { source, delivery });
+            me.work
+                .borrow_mut()
+                .push_back(Work::Delivery { source, delivery });
         }
         Effect::Release { offset, outcome } => depot.release(offset, &outcome, &topology.name),
         Effect::Discard { tree } => {
@@ -271,7 +298,11 @@ fn handle_effect<E: Env>(
         Effect::Checkpoint { progress } => {
             writes::checkpoint(thread, me, depot.index, progress, depot.first.min(progress));
         }
-        Effect::DeadLetter { offset, failures, text } => {
+        Effect::DeadLetter {
+            offset,
+            failures,
+            text,
+        } => {
             writes::dead_letter(thread, me, depot.index, offset, failures, text);
         }
         Effect::Skipped { from, to, text } => {

@@ -17,8 +17,12 @@ use crate::task_thread::Thread;
 
 /// The stored progress of a source: where it is and where it began.
 pub(super) fn decode_progress(bytes: &[u8]) -> Result<(u64, u64), &'static str> {
-    let (progress, first) = bytes.split_first_chunk::<8>().ok_or("progress is too short")?;
-    let first: [u8; 8] = first.try_into().map_err(|_| "progress has a wrong length")?;
+    let (progress, first) = bytes
+        .split_first_chunk::<8>()
+        .ok_or("progress is too short")?;
+    let first: [u8; 8] = first
+        .try_into()
+        .map_err(|_| "progress has a wrong length")?;
     Ok((u64::from_le_bytes(*progress), u64::from_le_bytes(first)))
 }
 
@@ -49,7 +53,11 @@ pub(super) fn dead_letter<E: Env>(
     let topology = &thread.layout.topologies[usize::from(me.topology)];
     let id = SourceId(topology.sources[source].id);
     let letter = Letter {
-        origin: Origin { source: id, partition: me.task, offset },
+        origin: Origin {
+            source: id,
+            partition: me.task,
+            offset,
+        },
         failures,
         text,
         time_ms: thread.env.wall_ms(),
@@ -67,7 +75,9 @@ fn write<E: Env>(
     source: usize,
     what: Durable,
 ) {
-    let Some(index) = thread.write(me.task, batch) else { return };
+    let Some(index) = thread.write(me.task, batch) else {
+        return;
+    };
     let (me, told) = (me.clone(), thread.clone());
     thread.when_applied(Category::LowLatency, index, move || {
         me.on_message(&told, StreamMessage::Durable { source, what });

@@ -43,23 +43,46 @@ pub(crate) struct ThreadStart<E: Env> {
 
 /// Opens the thread's data and starts its loops on the executor of `env`.
 pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<()> {
-    let ThreadStart { layout, metrics, index, cluster, dir, inbox, peers, storage } = start;
-    let partitions: Vec<u32> = (index..layout.tasks).step_by(layout.threads as usize).collect();
-    let identity = Identity { cluster, group: index };
+    let ThreadStart {
+        layout,
+        metrics,
+        index,
+        cluster,
+        dir,
+        inbox,
+        peers,
+        storage,
+    } = start;
+    let partitions: Vec<u32> = (index..layout.tasks)
+        .step_by(layout.threads as usize)
+        .collect();
+    let identity = Identity {
+        cluster,
+        group: index,
+    };
     let opened = Group::open(&env, &dir, identity, &partitions, storage).await;
     let (group, recovered) = opened.map_err(|error| {
-        let text = format!("could not open the data of task thread {index} in {}", dir.display());
+        let text = format!(
+            "could not open the data of task thread {index} in {}",
+            dir.display()
+        );
         let error = Error::from(error);
         Error::new(error.kind(), text).caused_by(error)
     })?;
-    let tasks = partitions.iter().map(|&task| task_state(&env, &layout, &group, task));
+    let tasks = partitions
+        .iter()
+        .map(|&task| task_state(&env, &layout, &group, task));
     let tasks = tasks.collect::<Result<Vec<_>>>()?;
     initialize(&layout, &group, &tasks).await?;
     let hosts_coordinators = layout.thread_of(0) == index;
-    let coordinators = layout.topologies.iter().enumerate().map(|(topology, found)| {
-        let here = hosts_coordinators && found.kind == TopologyKind::Microbatch;
-        here.then(|| Rc::new(Coordinating::new(topology as u16)))
-    });
+    let coordinators = layout
+        .topologies
+        .iter()
+        .enumerate()
+        .map(|(topology, found)| {
+            let here = hosts_coordinators && found.kind == TopologyKind::Microbatch;
+            here.then(|| Rc::new(Coordinating::new(topology as u16)))
+        });
     let thread = Rc::new(Thread {
         coordinators: coordinators.collect(),
         commit: Commit::new(group.applied()),
@@ -93,10 +116,20 @@ fn task_state<E: Env>(
         let store = partition.store().clone();
         let context = EventContext::new(env.clone(), store, layout.clone(), task, topology);
         let (stream, participant) = match found.kind {
-            TopologyKind::Stream => (Some(Streaming::new(topology, task, layout, env.random_u64(), context)), None),
-            TopologyKind::Microbatch => {
-                (None, Some(Rc::new(Participating::new(topology, task, context))))
-            }
+            TopologyKind::Stream => (
+                Some(Streaming::new(
+                    topology,
+                    task,
+                    layout,
+                    env.random_u64(),
+                    context,
+                )),
+                None,
+            ),
+            TopologyKind::Microbatch => (
+                None,
+                Some(Rc::new(Participating::new(topology, task, context))),
+            ),
         };
         streams.push(stream.map(Rc::new));
         participants.push(participant);
@@ -122,22 +155,29 @@ async fn initialize<E: Env>(
     for task in tasks {
         let mut batch = WriteBatch::new();
         for (pstate, definition) in layout.pstates.iter().zip(&layout.definition.pstates) {
-            let Some(initial) = &definition.initial else { continue };
+            let Some(initial) = &definition.initial else {
+                continue;
+            };
             if definition.global && task.id != 0 {
                 continue;
             }
             let marker = system_keys::initialized(pstate.space.0);
             let mut there = false;
-            task.partition.store().get(SpaceId::SYSTEM, &marker, &mut |found| {
-                there = found.is_some();
-            })?;
+            task.partition
+                .store()
+                .get(SpaceId::SYSTEM, &marker, &mut |found| {
+                    there = found.is_some();
+                })?;
             if !there {
                 batch.put(pstate.space, b"", initial);
                 batch.put(SpaceId::SYSTEM, &marker, b"");
             }
         }
         if !batch.is_empty() {
-            entry.push(Op::Write { partition: task.id, batch });
+            entry.push(Op::Write {
+                partition: task.id,
+                batch,
+            });
         }
     }
     if entry.is_empty() {
@@ -192,14 +232,19 @@ impl<E: Env> Thread<E> {
         let slot = self.layout.topologies[usize::from(participant.topology)].slot;
         let key = system_keys::committed(slot);
         let decode = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes);
-        let committed = self.system_value(participant.task, &key, decode)?.unwrap_or(0);
+        let committed = self
+            .system_value(participant.task, &key, decode)?
+            .unwrap_or(0);
         let prepared = recovered
             .prepared
             .iter()
             .filter(|found| found.partition == participant.task && found.slot == slot)
             .map(|found| microbatch_driver::position(found.txn, found.attempt))
             .max();
-        Ok(Boot { committed, prepared })
+        Ok(Boot {
+            committed,
+            prepared,
+        })
     }
 
     /// Reads and decodes a value of the system space of a local task.
@@ -211,7 +256,9 @@ impl<E: Env> Thread<E> {
     ) -> Result<Option<T>> {
         let mut found = None;
         let store = self.local(task).partition.store();
-        store.get(SpaceId::SYSTEM, key, &mut |bytes| found = bytes.map(&decode))?;
+        store.get(SpaceId::SYSTEM, key, &mut |bytes| {
+            found = bytes.map(&decode)
+        })?;
         found.transpose().map_err(|error| {
             let text = format!("could not read the system state {key:?} of task {task}: {error}");
             Error::new(ErrorKind::Corrupt, text)
