@@ -2,9 +2,11 @@
 //!
 //! Relies on the author's API alone, as any module does.
 
+use std::time::Duration;
+
 use crate::pstate::PState;
 use crate::schema::Map;
-use crate::{Depot, Module, Partition, Setup, SourceOptions};
+use crate::{Depot, Module, Partition, Setup, SourceOptions, Task};
 
 pub(crate) const DEPOSITS: Depot<(u64, i64)> = Depot::named("*deposits");
 /// From, to, cents.
@@ -14,26 +16,44 @@ pub(crate) const FUNDS: PState<Map<u64, i64>> = PState::named("$$funds");
 pub(crate) const TOUCHES: PState<Map<u64, u64>> = PState::named("$$touches");
 
 /// Transfers across tasks, exactly once; deposits come in through the same topology.
-pub(crate) struct Bank;
+#[derive(Default)]
+pub(crate) struct Bank {
+    /// One event in so many fails, at random; 0 for never. Attempts then end while events of other
+    /// tasks are still on their way.
+    pub(crate) fails_one_in: u64,
+}
 
 impl Module for Bank {
     fn define(&self, m: &mut Setup) {
+        let one_in = self.fails_one_in;
+        let may_fail = move |task: &Task| {
+            if one_in > 0 && task.random_u64().is_multiple_of(one_in) {
+                task.fail("bad luck");
+            }
+        };
+        let options = || {
+            SourceOptions::new()
+                .start_from_beginning()
+                .retries(u32::MAX)
+                .backoff(Duration::ZERO, Duration::ZERO)
+        };
         m.depot(DEPOSITS, Partition::hash_by(|d: &(u64, i64)| d.0));
         m.depot(TRANSFERS, Partition::hash_by(|t: &(u64, u64, i64)| t.0));
         let mut bank = m.microbatch("bank");
         let (funds, touches) = (bank.pstate(FUNDS), bank.pstate(TOUCHES));
-        bank.source_with(DEPOSITS, SourceOptions::new().start_from_beginning())
+        bank.source_with(DEPOSITS, options())
             .each(move |task, (user, cents)| {
                 funds.key(&user).update(task, |f| f.unwrap_or(0) + cents);
                 touches.key(&user).update(task, |n| n.unwrap_or(0) + 1);
             });
-        bank.source_with(TRANSFERS, SourceOptions::new().start_from_beginning())
+        bank.source_with(TRANSFERS, options())
             .map(move |task, (from, to, cents)| {
                 funds.key(&from).update(task, |f| f.unwrap_or(0) - cents);
                 (to, cents)
             })
             .hash_partition(|(to, _)| to)
             .each(move |task, (to, cents)| {
+                may_fail(task);
                 funds.key(&to).update(task, |f| f.unwrap_or(0) + cents);
             });
     }

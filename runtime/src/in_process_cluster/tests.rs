@@ -32,7 +32,7 @@ fn several_clusters_live_in_one_process_and_keep_apart() {
         .collect();
     block_on(async {
         for (index, cluster) in clusters.iter().enumerate() {
-            cluster.launch(Bank).await.unwrap();
+            cluster.launch(Bank::default()).await.unwrap();
             let deposit = (1, index as i64);
             cluster.depot(DEPOSITS).append(&deposit).await.unwrap();
         }
@@ -51,11 +51,11 @@ fn data_and_progress_survive_a_restart_and_an_update() {
     let open = || InProcessCluster::builder().dir(dir.path()).start().unwrap();
     let cluster = open();
     block_on(async {
-        cluster.launch(Bank).await.unwrap();
+        cluster.launch(Bank::default()).await.unwrap();
         cluster.depot(DEPOSITS).append(&(1, 50)).await.unwrap();
         cluster.depot(TRANSFERS).append(&(1, 2, 20)).await.unwrap();
         cluster.wait_for_processed("Bank", "bank", 2).await.unwrap();
-        cluster.update(Bank).await.unwrap();
+        cluster.update(Bank::default()).await.unwrap();
         let found = cluster.pstate(FUNDS).select(FUNDS.key(&2)).await.unwrap();
         assert_eq!(found, Some(20));
         cluster.depot(DEPOSITS).append(&(2, 5)).await.unwrap();
@@ -63,7 +63,7 @@ fn data_and_progress_survive_a_restart_and_an_update() {
     drop(cluster);
     let cluster = open();
     block_on(async {
-        cluster.launch(Bank).await.unwrap();
+        cluster.launch(Bank::default()).await.unwrap();
         cluster.wait_for_processed("Bank", "bank", 3).await.unwrap();
         let found = cluster.pstate(FUNDS).select(FUNDS.key(&2)).await.unwrap();
         assert_eq!(found, Some(25));
@@ -98,7 +98,7 @@ fn a_watch_shows_the_value_now_and_after_each_change() {
 fn a_paused_microbatch_goes_on_where_it_stopped() {
     let cluster = InProcessCluster::new(2, 2).unwrap();
     block_on(async {
-        cluster.launch(Bank).await.unwrap();
+        cluster.launch(Bank::default()).await.unwrap();
         cluster.pause("Bank", "bank").await.unwrap();
         cluster.pause("Bank", "bank").await.unwrap();
         for _ in 0..10 {
@@ -132,8 +132,8 @@ fn what_a_caller_did_wrong_is_said() {
             .await
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
-        cluster.launch(Bank).await.unwrap();
-        let error = cluster.launch(Bank).await.unwrap_err();
+        cluster.launch(Bank::default()).await.unwrap();
+        let error = cluster.launch(Bank::default()).await.unwrap_err();
         assert!(error.to_string().contains("update it"), "{error}");
         let error = cluster.depot(DEPOSITS).read(0, 0..5).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);

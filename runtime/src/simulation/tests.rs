@@ -114,24 +114,43 @@ async fn settle(cluster: &SimulatedCluster, module: &str, topology: &str) {
 }
 
 fn bank(simulation: Simulation) -> Simulated<()> {
-    simulation.run(Bank, |cluster| async move {
+    run_over(Bank::default(), simulation)
+}
+
+/// A bank whose attempts fail now and then, with messages that are sometimes very late.
+fn unlucky_bank(simulation: Simulation, mut faults: Faults) -> Simulated<()> {
+    faults.disk.slow_message = 100_000;
+    let bank = Bank { fails_one_in: 12 };
+    run_over(bank, simulation.threads(4).faults(faults))
+}
+
+fn run_over(bank: Bank, simulation: Simulation) -> Simulated<()> {
+    simulation.run(bank, |cluster| async move {
         let books = run_bank(&cluster, 40).await;
         check_bank(&cluster, &books).await;
     })
 }
 
+/// `RAMA_SEEDS` asks for another number of runs.
 fn seeds(count: u64) -> std::ops::Range<u64> {
-    let seeds = std::env::var("RAMA_SIM_SEEDS")
-        .ok()
-        .and_then(|seeds| seeds.parse().ok());
-    0..seeds.unwrap_or(count)
+    let seeds = std::env::var("RAMA_SEEDS").ok();
+    0..seeds.and_then(|seeds| seeds.parse().ok()).unwrap_or(count)
 }
 
 /// M-4, P-29, D-15: exactly once over all tasks, and nothing acknowledged is lost.
 #[test]
 fn transfers_survive_power_cuts() {
-    for seed in seeds(100) {
+    for seed in seeds(1000) {
         bank(Simulation::seed(seed).faults(Faults::power_cuts()));
+    }
+}
+
+/// M-4: what an abandoned attempt left on its way changes nothing.
+#[test]
+fn transfers_survive_failing_attempts_and_late_messages() {
+    for seed in seeds(200) {
+        unlucky_bank(Simulation::seed(seed), Faults::none());
+        unlucky_bank(Simulation::seed(seed), Faults::power_cuts());
     }
 }
 
@@ -253,8 +272,11 @@ fn every_mutant_turns_the_bank_red() {
     use crate::mutants::Mutant;
     for mutant in Mutant::list() {
         let survives = |seed| {
-            let simulation = Simulation::seed(seed).faults(Faults::power_cuts());
-            let run = || bank(simulation.mutant(Some(mutant)));
+            let simulation = || Simulation::seed(seed).mutant(Some(mutant));
+            let run = || {
+                bank(simulation().faults(Faults::power_cuts()));
+                unlucky_bank(simulation(), Faults::none());
+            };
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_ok()
         };
         assert!(!(0..200).all(survives), "{mutant:?} survives");
