@@ -1,18 +1,19 @@
 //! What the HTTP routes need of a cluster, and nothing more.
 //!
-//! Relies on nothing of the engine: `engine.rs` binds it to `rama_runtime::Cluster`, the fake below
+//! Relies on the engine's types only: `engine` binds it to `rama_runtime::Cluster`, `fake`
 //! stands in for it in tests, so that every failure a client can meet is produced on purpose.
 //! What must stay true: a [`Refusal`] says whether the work may have been done, because that is
 //! what decides between repeating a request and asking first (spec D-16).
 
+mod engine;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
 use futures_util::Stream;
+use rama_runtime::{AckLevel, Appended, Status};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -37,7 +38,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Follows a path that has exactly one result.
     fn watch<'a>(&'a self, at: Target<'a>, path: Value) -> Answer<'a, Changes>;
     /// A snapshot of everything an operator asks about.
-    fn status(&self) -> Answer<'_, Status>;
+    fn status(&self) -> Status;
     /// Records that a topology gave up on.
     fn dead_letters<'a>(&'a self, module: &'a str) -> Answer<'a, Vec<DeadLetter>>;
     /// Gives dead letters back to their topologies, or forgets them; how many.
@@ -64,21 +65,6 @@ pub struct Objects {
     pub pstates: Vec<String>,
 }
 
-/// When an append is answered (spec D-15).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum AckLevel {
-    /// After the record is durable and every colocated stream topology has processed it.
-    #[default]
-    #[serde(rename = "ack")]
-    Ack,
-    /// After the record is durable.
-    #[serde(rename = "appendAck", alias = "append_ack")]
-    AppendAck,
-    /// After the record was handed over.
-    #[serde(rename = "none")]
-    None,
-}
-
 /// How many results a select must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Amount {
@@ -86,15 +72,6 @@ pub enum Amount {
     Any,
     /// Exactly one, bare.
     One,
-}
-
-/// An accepted append.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Appended {
-    /// Topology name to ack return (spec D-19).
-    pub returns: BTreeMap<String, Value>,
-    /// Where the record stands: partition and offset. Unknown at ack level none.
-    pub position: Option<(u32, u64)>,
 }
 
 /// Which dead letters an operation means.
@@ -115,90 +92,14 @@ pub enum Settle {
     Drop,
 }
 
-/// A record that a topology gave up on.
+/// A dead letter with its record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetter {
-    /// What `replay` and `drop` take.
-    pub id: String,
-    /// Who gave up.
-    pub topology: String,
-    /// Where the record came from.
-    pub depot: String,
-    /// Its partition there.
-    pub partition: u32,
-    /// Its offset there.
-    pub offset: u64,
-    /// The last failure's text.
-    pub error: String,
-    /// How often it was tried.
-    pub attempts: u32,
-    /// When it was given up, milliseconds since 1970.
-    pub time_ms: u64,
-    /// The record.
+    /// What the engine knows of it.
+    #[serde(flatten)]
+    pub letter: rama_runtime::DeadLetter,
+    /// The record; null when it was trimmed meanwhile.
     pub data: Value,
-}
-
-/// A snapshot of a cluster.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Status {
-    /// The cluster's identity.
-    pub cluster: String,
-    /// Version of the program.
-    pub version: String,
-    /// Milliseconds since it was ready.
-    pub uptime_ms: u64,
-    /// Running modules.
-    pub modules: Vec<ModuleStatus>,
-}
-
-/// A module in a [`Status`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ModuleStatus {
-    /// Its name.
-    pub name: String,
-    /// How many tasks it has.
-    pub tasks: u32,
-    /// How many threads run them.
-    pub threads: u32,
-    /// `running`, `updating` and so on.
-    pub state: String,
-    /// Its depots.
-    pub depots: Vec<DepotStatus>,
-    /// Its topologies.
-    pub topologies: Vec<TopologyStatus>,
-    /// Records in the dead-letter depot that nobody settled.
-    pub dead_letters: u64,
-}
-
-/// A depot in a [`Status`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct DepotStatus {
-    /// Its name.
-    pub name: String,
-    /// Records that can be read, over all partitions.
-    pub records: u64,
-    /// First and next offset of each partition.
-    pub partitions: Vec<(u64, u64)>,
-}
-
-/// A topology in a [`Status`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct TopologyStatus {
-    /// Its name.
-    pub name: String,
-    /// `stream` or `microbatch`.
-    pub kind: String,
-    /// Paused by an operator or by its failure policy.
-    pub paused: bool,
-    /// Source records whose effects are visible.
-    pub processed: u64,
-    /// Source records still to do.
-    pub lag: u64,
-    /// Failed attempts since start.
-    pub failures: u64,
-    /// The last failure's text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_error: Option<String>,
 }
 
 /// Why the cluster did not do what was asked.

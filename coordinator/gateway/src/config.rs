@@ -15,6 +15,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rama_io::probe;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -121,6 +122,21 @@ impl Default for Log {
             filter: "info".to_owned(),
             format: LogFormat::Auto,
         }
+    }
+}
+
+impl Cluster {
+    /// Tasks of a new module, and task threads: what 0 stands for is filled in.
+    pub fn shape(&self) -> (u32, u32) {
+        let threads = match self.threads {
+            0 => u32::try_from(probe::cores().len()).unwrap_or(1).max(1),
+            threads => threads,
+        };
+        let tasks = match self.tasks {
+            0 => threads.next_power_of_two(),
+            tasks => tasks,
+        };
+        (tasks, threads)
     }
 }
 

@@ -1,12 +1,12 @@
 //! The development server: one command, one directory, one embedded cluster, HTTP beside it.
 //!
-//! Relies on `config`, `server` and on the cluster that `embedded` starts. What must stay true: two
-//! servers never share a directory (an advisory lock that the kernel drops with the process, so
-//! that `kill -9` leaves nothing to clean up); the address file names a server that is ready; a
-//! Ctrl-C ends with every acknowledged record on disk and exit code 0.
+//! Relies on `config` and on `hosting`, which is the cluster with its server. What must stay true: two
+//! servers never share a directory (the cluster's lock dies with its process, so that `kill -9`
+//! leaves nothing to clean up); a Ctrl-C ends with every acknowledged record on disk and exit
+//! code 0.
 
 mod banner;
-mod directory;
+mod hosting;
 #[cfg(test)]
 mod tests;
 
@@ -14,20 +14,20 @@ use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::signal::unix::{SignalKind, signal};
 use toml::Value;
 
-pub use directory::{ADDRESS_FILE, Directory};
+use rama_runtime::Module;
 
-use crate::backend::Backend;
+pub use hosting::Hosting;
+
 use crate::config::{self, Config, Layers, Origin};
 use crate::logging;
-use crate::server::{Server, bind};
+
+/// Name of the file in the data directory that holds the server's address.
+pub const ADDRESS_FILE: &str = "http";
 
 /// Flags of a server.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -100,13 +100,6 @@ impl Failure {
             hint: hint.into(),
         }
     }
-
-    fn refused(what: impl Into<String>, hint: impl Into<String>) -> Failure {
-        Failure {
-            exit: 4,
-            ..Failure::new(what, hint)
-        }
-    }
 }
 
 impl From<config::Error> for Failure {
@@ -118,24 +111,9 @@ impl From<config::Error> for Failure {
     }
 }
 
-/// A running cluster and how to end it.
-pub struct Hosted {
-    /// What HTTP asks.
-    pub backend: Arc<dyn Backend>,
-    /// Ends it with every acknowledged record on disk.
-    pub close: Close,
-}
-
-/// Ends a cluster.
-pub type Close = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = Result<(), Failure>>>>>;
-
-/// Runs a server until Ctrl-C or SIGTERM, and reports how it went on stderr.
-pub fn serve<S, F>(args: &Args, start: S) -> ExitCode
-where
-    S: FnOnce(Config) -> F,
-    F: Future<Output = Result<Hosted, Failure>>,
-{
-    match try_serve(args, start) {
+/// Runs a module as a server until Ctrl-C or SIGTERM; what went wrong is told on stderr.
+pub fn run(module: impl Module, args: &Args) -> ExitCode {
+    match try_run(module, args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("error: {}\nhint:  {}", failure.what, failure.hint);
@@ -144,54 +122,21 @@ where
     }
 }
 
-fn try_serve<S, F>(args: &Args, start: S) -> Result<(), Failure>
-where
-    S: FnOnce(Config) -> F,
-    F: Future<Output = Result<Hosted, Failure>>,
-{
+fn try_run(module: impl Module, args: &Args) -> Result<(), Failure> {
     let config = args.settings()?;
     logging::start(&config.log)?;
-    let directory = Directory::lock(&config.cluster.data_dir)?;
     runtime(config.http.threads)?.block_on(async {
         let stopped = interrupted()?;
-        let (server, close) = open(&config, &directory, start).await?;
+        let hosting = Hosting::start(config, module).await?;
+        let dir = hosting.dir().to_owned();
+        let text = banner::text(hosting.cluster(), hosting.url(), &dir, hosting.took());
+        println!("{text}");
         stopped.await;
         tracing::info!("stopping");
-        directory.withdraw();
-        server.stop().await;
-        close().await?;
-        println!("Stopped. Data kept in {}", directory.path().display());
+        hosting.close().await?;
+        println!("Stopped. Data kept in {}", dir.display());
         Ok(())
     })
-}
-
-async fn open<S, F>(
-    config: &Config,
-    directory: &Directory,
-    start: S,
-) -> Result<(Server, Close), Failure>
-where
-    S: FnOnce(Config) -> F,
-    F: Future<Output = Result<Hosted, Failure>>,
-{
-    let began = Instant::now();
-    let Hosted { backend, close } = start(config.clone()).await?;
-    let (host, port) = (config.http.host, config.http.port);
-    let listening = bind(host, port, config.http.port_tries).await;
-    let server = listening
-        .and_then(|socket| Server::start(socket, Arc::clone(&backend), config.http.limits()));
-    let server = server.map_err(|cause| {
-        let what = format!("could not listen at {host}:{port}: {cause}");
-        Failure::new(what, "choose another with --port or --host")
-    })?;
-    let url = format!("http://{}", server.address());
-    directory.announce(&url)?;
-    let took = began.elapsed();
-    println!(
-        "{}",
-        banner::text(&*backend, &url, directory.path(), took).await
-    );
-    Ok((server, close))
 }
 
 /// The runtime that HTTP is served on. One thread is the default: on few cores a second one only

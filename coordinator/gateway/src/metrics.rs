@@ -8,7 +8,6 @@
 mod tests;
 
 use std::fmt::Write as _;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -20,7 +19,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::backend::{ModuleStatus, Status};
+use rama_runtime::status::{ModuleStatus, Status, TopologyStatus};
 
 /// The media type of `/metrics`.
 pub const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -168,20 +167,23 @@ struct ByTopology {
 /// The engine's metrics, one value each, made anew for each scrape.
 #[derive(Default)]
 struct Engine {
-    uptime: Gauge<f64, AtomicU64>,
     tasks: Family<ByModule, Gauge>,
-    dead_letters: Family<ByModule, Gauge>,
+    appends: Family<ByModule, Counter>,
+    append_bytes: Family<ByModule, Counter>,
+    selects: Family<ByModule, Counter>,
     records: Family<ByDepot, Gauge>,
     appended: Family<ByDepot, Counter>,
     processed: Family<ByTopology, Counter>,
     failures: Family<ByTopology, Counter>,
+    skipped: Family<ByTopology, Counter>,
+    dead_letters: Family<ByTopology, Counter>,
+    microbatch_id: Family<ByTopology, Gauge>,
     lag: Family<ByTopology, Gauge>,
     paused: Family<ByTopology, Gauge>,
 }
 
 fn engine(status: &Status) -> Registry {
     let metrics = Engine::default();
-    metrics.uptime.set(status.uptime_ms as f64 / 1e3);
     status
         .modules
         .iter()
@@ -198,9 +200,14 @@ impl Engine {
         self.tasks
             .get_or_create(&by_module)
             .set(i64::from(module.tasks));
-        self.dead_letters
+        self.appends
             .get_or_create(&by_module)
-            .set(gauge(module.dead_letters));
+            .inc_by(module.appends);
+        let bytes = module.append_bytes;
+        self.append_bytes.get_or_create(&by_module).inc_by(bytes);
+        self.selects
+            .get_or_create(&by_module)
+            .inc_by(module.selects);
         for depot in &module.depots {
             let label = ByDepot {
                 module: name.clone(),
@@ -211,31 +218,43 @@ impl Engine {
             self.appended.get_or_create(&label).inc_by(appended);
         }
         for topology in &module.topologies {
-            let label = ByTopology {
-                module: name.clone(),
-                topology: topology.name.clone(),
-                kind: topology.kind.clone(),
-            };
-            self.processed
-                .get_or_create(&label)
-                .inc_by(topology.processed);
-            self.failures
-                .get_or_create(&label)
-                .inc_by(topology.failures);
-            self.lag.get_or_create(&label).set(gauge(topology.lag));
-            self.paused
-                .get_or_create(&label)
-                .set(i64::from(topology.paused));
+            self.fill_topology(name, topology);
+        }
+    }
+
+    fn fill_topology(&self, module: &str, topology: &TopologyStatus) {
+        let label = ByTopology {
+            module: module.to_owned(),
+            topology: topology.name.clone(),
+            kind: topology.kind.clone(),
+        };
+        self.processed
+            .get_or_create(&label)
+            .inc_by(topology.processed);
+        self.failures
+            .get_or_create(&label)
+            .inc_by(topology.failures);
+        self.skipped.get_or_create(&label).inc_by(topology.skipped);
+        self.dead_letters
+            .get_or_create(&label)
+            .inc_by(topology.dead_letters);
+        self.lag.get_or_create(&label).set(gauge(topology.lag));
+        self.paused
+            .get_or_create(&label)
+            .set(i64::from(topology.paused));
+        if topology.kind == "microbatch" {
+            let id = gauge(topology.microbatch_id);
+            self.microbatch_id.get_or_create(&label).set(id);
         }
     }
 
     fn registry(self) -> Registry {
         let mut all = Registry::with_prefix("rama");
-        let uptime = "Time since the cluster was ready";
-        all.register_with_unit("uptime", uptime, Unit::Seconds, self.uptime);
         all.register("module_tasks", "Tasks of a module", self.tasks);
-        let letters = "Records that a topology gave up on and nobody settled";
-        all.register("dead_letters", letters, self.dead_letters);
+        all.register("appends", "Records accepted from clients", self.appends);
+        let bytes = "Bytes of records accepted from clients";
+        all.register("append_bytes", bytes, self.append_bytes);
+        all.register("selects", "Selects of clients answered", self.selects);
         all.register("depot_records", "Records that can be read", self.records);
         all.register(
             "depot_appended_records",
@@ -246,15 +265,20 @@ impl Engine {
         all.register("topology_processed_records", processed, self.processed);
         all.register(
             "topology_failures",
-            "Failed attempts since start",
+            "Failed events since start",
             self.failures,
         );
+        all.register("topology_skipped_records", "Records left out", self.skipped);
+        let letters = "Records given up since start";
+        all.register("topology_dead_letters", letters, self.dead_letters);
         all.register(
             "topology_lag_records",
             "Source records still to do",
             self.lag,
         );
         all.register("topology_paused", "1 while paused", self.paused);
+        let visible = "The last microbatch that is visible everywhere";
+        all.register("topology_microbatch_id", visible, self.microbatch_id);
         all
     }
 }

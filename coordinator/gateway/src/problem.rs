@@ -121,7 +121,7 @@ fn facts(code: Code) -> Facts {
             StatusCode::BAD_REQUEST,
             "invalid",
             "the request makes no sense",
-            "GET /rest/{module} shows the schemas",
+            "GET /rest/<module> shows the schemas",
         ),
         Code::Rejected => kind(
             StatusCode::CONFLICT,
@@ -133,7 +133,7 @@ fn facts(code: Code) -> Facts {
             StatusCode::NOT_FOUND,
             "not_found",
             "no such thing",
-            "GET / lists the modules, GET /rest/{module} what is in one",
+            "GET / lists the modules, GET /rest/<module> what is in one",
         ),
         Code::Fenced => again(kind(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -9,9 +9,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
+use rama_runtime::status::{DepotStatus, ModuleStatus, Status, TopologyStatus};
+use rama_runtime::{AckLevel, Appended};
+
 use super::{
-    AckLevel, Amount, Answer, Appended, Backend, Changes, Code, DeadLetter, DepotStatus, Letters,
-    ModuleStatus, Objects, Refusal, Settle, Status, Target, TopologyStatus,
+    Amount, Answer, Backend, Changes, Code, DeadLetter, Letters, Objects, Refusal, Settle, Target,
 };
 
 /// The fake; see the module's head.
@@ -23,7 +25,7 @@ pub struct Fake {
 
 impl Default for Fake {
     fn default() -> Fake {
-        let letter = DeadLetter {
+        let letter = rama_runtime::DeadLetter {
             id: "0-7".into(),
             topology: "count".into(),
             depot: "*lines".into(),
@@ -32,6 +34,9 @@ impl Default for Fake {
             error: "author code panicked: no such word".into(),
             attempts: 10,
             time_ms: 1_700_000_000_000,
+        };
+        let letter = DeadLetter {
+            letter,
             data: json!("poison"),
         };
         Fake {
@@ -108,8 +113,12 @@ impl Backend for Fake {
 
     fn describe(&self, module: &str) -> Option<Value> {
         (module == "Demo").then(|| {
-            json!({"name": "Demo", "depots": [{"name": "*lines"}],
-                   "pstates": [{"name": "$$counts"}, {"name": "$$total"}]})
+            let counts = json!({"kind": "map", "key": "String", "value": {"kind": "value"}});
+            json!({
+                "module": "Demo",
+                "depots": [{"name": "*lines", "record": {"json": {"type": "string"}}}],
+                "pstates": [{"name": "$$counts", "schema": counts}, {"name": "$$total"}],
+            })
         })
     }
 
@@ -130,9 +139,7 @@ impl Backend for Fake {
                     .returns
                     .insert("count".into(), json!(9_007_199_254_740_993_u64));
             }
-            if ack != AckLevel::None {
-                appended.position = Some((0, 41));
-            }
+            appended.offset = (ack != AckLevel::None).then_some(41);
             Ok(appended)
         })
     }
@@ -168,32 +175,32 @@ impl Backend for Fake {
         })
     }
 
-    fn status(&self) -> Answer<'_, Status> {
+    fn status(&self) -> Status {
+        let depot = DepotStatus {
+            name: "*lines".into(),
+            records: 42,
+            partitions: vec![(0, 20), (0, 22)],
+        };
+        let topology = TopologyStatus {
+            name: "count".into(),
+            kind: "stream".into(),
+            processed: 42,
+            dead_letters: lock(&self.letters).len() as u64,
+            ..TopologyStatus::default()
+        };
         let module = ModuleStatus {
             name: "Demo".into(),
             tasks: 2,
             threads: 2,
             state: "running".into(),
-            depots: vec![DepotStatus {
-                name: "*lines".into(),
-                records: 42,
-                partitions: vec![(0, 20), (0, 22)],
-            }],
-            topologies: vec![TopologyStatus {
-                name: "count".into(),
-                kind: "stream".into(),
-                processed: 42,
-                ..TopologyStatus::default()
-            }],
-            dead_letters: lock(&self.letters).len() as u64,
+            depots: vec![depot],
+            topologies: vec![topology],
+            ..ModuleStatus::default()
         };
-        let status = Status {
+        Status {
             cluster: "00000000000000000000000000000001".into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            uptime_ms: 1234,
             modules: vec![module],
-        };
-        Box::pin(async move { Ok(status) })
+        }
     }
 
     fn dead_letters<'a>(&'a self, _module: &'a str) -> Answer<'a, Vec<DeadLetter>> {
@@ -206,7 +213,7 @@ impl Backend for Fake {
             let before = letters.len();
             letters.retain(|letter| match &which {
                 Letters::All => false,
-                Letters::Ids(ids) => !ids.contains(&letter.id),
+                Letters::Ids(ids) => !ids.contains(&letter.letter.id),
             });
             Ok((before - letters.len()) as u64)
         })

@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 use crate::backend::Backend;
 
 /// The text for a server that is ready.
-pub async fn text(backend: &dyn Backend, url: &str, dir: &Path, took: Duration) -> String {
+pub fn text(backend: &dyn Backend, url: &str, dir: &Path, took: Duration) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let mut text = format!(
         "rama {version} dev  ·  data {}  ·  ready in {:.2} s\nHTTP    {url}\n",
         dir.display(),
         took.as_secs_f64()
     );
-    let status = backend.status().await.unwrap_or_default();
+    let status = backend.status();
     for module in &status.modules {
         let (name, tasks, threads) = (&module.name, module.tasks, module.threads);
         // Writing into a String cannot fail.
@@ -47,27 +47,59 @@ fn commands(backend: &dyn Backend, module: &str) -> Vec<String> {
         return Vec::new();
     };
     let mut commands = Vec::new();
-    if let Some((depot, schema)) = first(&manifest, "depots") {
-        let record = quoted(&example(schema, "hello world"));
+    let depots = objects(&manifest, "depots");
+    let open = |depot: &&Value| {
+        depot["kind"] != json!("tick depot") && depot["partitioner"] != json!("disallow")
+    };
+    if let Some(depot) = depots.iter().find(open) {
+        let record = quoted(&example(&depot["record"]["json"], "hello world"));
+        let name = depot["name"].as_str().unwrap_or_default();
         commands.push(format!(
             "rama append {module}/{} {record}",
-            depot.trim_start_matches('*')
+            name.trim_start_matches('*')
         ));
     }
-    if let Some((pstate, schema)) = first(&manifest, "pstates") {
-        let path = quoted(&json!([example(schema, "hello")]));
-        let target = format!("{module}/{}", pstate.trim_start_matches("$$"));
-        commands.push(format!("rama select {target} {path} --one"));
-        commands.push(format!("rama watch {target} {path}"));
+    for pstate in objects(&manifest, "pstates") {
+        let readable = pstate["private"] != json!(true);
+        let Some((path, one)) = path(&pstate["schema"]).filter(|_| readable) else {
+            continue;
+        };
+        let name = pstate["name"].as_str().unwrap_or_default();
+        let target = format!(
+            "{module}/{} {}",
+            name.trim_start_matches("$$"),
+            quoted(&path)
+        );
+        commands.push(format!(
+            "rama select {target}{}",
+            if one { " --one" } else { "" }
+        ));
+        if one {
+            commands.push(format!("rama watch {target}"));
+        }
+        break;
     }
     commands.push(format!("rama status {module}"));
     commands
 }
 
-/// The first object of a kind that clients can use, with the schema of its record or key.
-fn first<'a>(manifest: &'a Value, kind: &str) -> Option<(&'a str, &'a Value)> {
-    let object = manifest[kind].as_array()?.first()?;
-    Some((object["name"].as_str()?, &object["schema"]))
+fn objects(manifest: &Value, kind: &str) -> Vec<Value> {
+    manifest[kind].as_array().cloned().unwrap_or_default()
+}
+
+/// A path to look at, and whether it has exactly one result.
+fn path(schema: &Value) -> Option<(Value, bool)> {
+    let key = match schema["key"].as_str().or(schema["element"].as_str())? {
+        "String" => json!("hello"),
+        "bool" => json!(true),
+        number if number.starts_with(['u', 'i']) => json!(1),
+        _ => return None,
+    };
+    match schema["value"]["kind"].as_str() {
+        Some("value") => Some((json!([key]), true)),
+        Some("map" | "set" | "list") => Some((json!([key, ["all"]]), false)),
+        _ => None,
+    }
 }
 
 /// A word for a POSIX shell.

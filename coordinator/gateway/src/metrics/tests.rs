@@ -1,7 +1,7 @@
 //! The text that scrapers read.
 
 use super::*;
-use crate::backend::{DepotStatus, TopologyStatus};
+use rama_runtime::status::DepotStatus;
 
 #[test]
 fn the_text_is_one_openmetrics_document_with_both_halves() {

@@ -13,7 +13,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Gateway, Shape, body, json};
-use crate::backend::{AckLevel, Refusal, Target};
+use rama_runtime::AckLevel;
+
+use crate::backend::{Refusal, Target};
 use crate::metrics::Route;
 use crate::{names, tagged};
 
@@ -26,7 +28,29 @@ const OFFSET: HeaderName = HeaderName::from_static("rama-offset");
 struct Body {
     data: Value,
     #[serde(default, rename = "ackLevel", alias = "ack_level", alias = "ack")]
-    ack_level: AckLevel,
+    ack_level: Level,
+}
+
+/// Ack levels by Rama's names, and ours.
+#[derive(Clone, Copy, Default, Deserialize)]
+enum Level {
+    #[default]
+    #[serde(rename = "ack")]
+    Ack,
+    #[serde(rename = "appendAck", alias = "append_ack", alias = "append-ack")]
+    AppendAck,
+    #[serde(rename = "none")]
+    None,
+}
+
+impl From<Level> for AckLevel {
+    fn from(level: Level) -> AckLevel {
+        match level {
+            Level::Ack => AckLevel::Ack,
+            Level::AppendAck => AckLevel::AppendAck,
+            Level::None => AckLevel::None,
+        }
+    }
 }
 
 pub(super) async fn append(
@@ -56,7 +80,7 @@ async fn one(
     };
     let appended = gateway
         .backend
-        .append(at, data, ack_level)
+        .append(at, data, ack_level.into())
         .await
         .map_err(|refusal| {
             names::explain(
@@ -69,9 +93,9 @@ async fn one(
         })?;
     let returns = shape.apply(appended.returns.into_iter().collect());
     let mut response = json(StatusCode::OK, &returns)?;
-    if let Some((partition, offset)) = appended.position {
+    if let Some(offset) = appended.offset {
         let headers = response.headers_mut();
-        headers.insert(PARTITION, HeaderValue::from(partition));
+        headers.insert(PARTITION, HeaderValue::from(appended.partition));
         headers.insert(OFFSET, HeaderValue::from(offset));
     }
     Ok(response)

@@ -27,7 +27,7 @@ pub(super) async fn readyz(State(gateway): State<Gateway>) -> Response {
 
 pub(super) async fn metrics(State(gateway): State<Gateway>) -> Response {
     let work = async {
-        let status = gateway.backend.status().await?;
+        let status = gateway.backend.status();
         let text = gateway.metrics.render(&status);
         let mut response = (StatusCode::OK, text).into_response();
         let kind = HeaderValue::from_static(OPEN_METRICS);
@@ -38,6 +38,6 @@ pub(super) async fn metrics(State(gateway): State<Gateway>) -> Response {
 }
 
 pub(super) async fn status(State(gateway): State<Gateway>) -> Response {
-    let work = async { json(StatusCode::OK, &gateway.backend.status().await?) };
+    let work = async { json(StatusCode::OK, &gateway.backend.status()) };
     gateway.timed(Route::Status, work).await
 }

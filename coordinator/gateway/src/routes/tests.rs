@@ -297,7 +297,7 @@ async fn the_index_and_the_health_routes_answer() {
     let seen = send(&server, "GET", "/", "").await;
     assert_eq!(seen.body["modules"][0]["url"], json!("/rest/Demo"));
     let seen = send(&server, "GET", "/rest/Demo", "").await;
-    assert_eq!(seen.body["name"], json!("Demo"));
+    assert_eq!(seen.body["module"], json!("Demo"));
     let seen = send(&server, "GET", "/rest/status", "").await;
     assert_eq!(seen.body["modules"][0]["depots"][0]["records"], json!(42));
     for path in ["/livez", "/readyz"] {
