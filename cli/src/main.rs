@@ -1,2 +1,28 @@
-//! Placeholder head.
-fn main() {}
+//! The `rama` command: reads the command line, runs one command, ends with a documented code.
+//!
+//! Relies on `rama-gateway` for everything a server is, and speaks HTTP to a running one. Read
+//! `args` (what can be typed), `client` (how a server is found and asked), `output` (how answers
+//! look), then `commands`. What must stay true: results go to stdout and everything else to stderr;
+//! every failure has a hint and one of the codes of `error::Exit`.
+
+mod args;
+mod client;
+mod commands;
+mod error;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let args = args::Rama::parse();
+    let format = args.output;
+    match commands::run(args) {
+        Ok(code) => code,
+        Err(failure) => {
+            failure.print(format);
+            failure.exit.into()
+        }
+    }
+}

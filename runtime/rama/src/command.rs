@@ -8,6 +8,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use rama_gateway::dev;
+
 use crate::{Definition, DefinitionError, Module};
 
 /// A definition has mistakes, or something else did not work.
@@ -17,7 +19,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  it worked
   1  it did not work; the definition of the module has mistakes
-  2  the command line makes no sense";
+  2  the command line or a setting makes no sense
+  4  another server uses the data directory, or the data is of another shape of the module";
 
 /// A module's own program.
 #[derive(Parser)]
@@ -31,6 +34,8 @@ struct Arguments {
 enum Command {
     /// Print the manifest as JSON: objects, schemas, topology graphs, versions.
     Describe,
+    /// Run the module as a server with its data in ./.rama, HTTP beside it.
+    Dev(dev::Args),
 }
 
 /// Runs the command line of the process.
@@ -55,6 +60,7 @@ fn run(module: impl Module, arguments: impl IntoIterator<Item = OsString>) -> Ex
     };
     match arguments.command {
         Command::Describe => describe(&module),
+        Command::Dev(arguments) => dev::run(module, &arguments),
     }
 }
 

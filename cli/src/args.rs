@@ -1,0 +1,423 @@
+//! Everything that can be typed after `rama`, with its help.
+//!
+//! Relies on clap's derive. Verbs are kebab-case; where Rama has a camelCase verb it is accepted
+//! too. What must stay true: each `--help` ends with examples that work as printed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use rama_gateway::dev;
+
+const EXAMPLES: &str = "\
+Examples:
+  rama quickstart                                  count the words of a book, exactly
+  rama dev --example bank                          a server with data in ./.rama
+  rama append WordCount/lines '\"hello world\"'
+  rama select WordCount/counts '[\"hello\"]' --one
+
+Exit codes:
+  0 ok   1 failed   2 usage   3 not found   4 refused by a rule or a safety check
+  5 no server reached, or it is not ready   6 timed out: it may have happened   130 interrupted
+
+A server is found by --url, then RAMA_URL, then the file .rama/http in this directory or one above
+it, which a running `rama dev` writes.";
+
+const GLOBAL: &str = "Options of every command";
+
+/// Rama in Rust: depots, topologies and PStates on thread-per-core io_uring.
+#[derive(Parser, Debug)]
+#[command(name = "rama", version, after_help = EXAMPLES, infer_subcommands = true)]
+#[command(
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Rama {
+    /// How results are printed: table (for people), json, or jsonl (one line per result)
+    /// [env: RAMA_OUTPUT] [default: table].
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_enum,
+        env = "RAMA_OUTPUT",
+        default_value_t
+    )]
+    #[arg(
+        hide_env = true,
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    #[arg(help_heading = GLOBAL, display_order = 900, value_name = "FORM")]
+    pub output: Format,
+    /// Address of the server, such as http://127.0.0.1:8888 [env: RAMA_URL].
+    #[arg(
+        long,
+        global = true,
+        env = "RAMA_URL",
+        hide_env = true,
+        value_name = "URL"
+    )]
+    #[arg(help_heading = GLOBAL, display_order = 901)]
+    pub url: Option<String>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Columns for people.
+    #[default]
+    Table,
+    /// One JSON document.
+    Json,
+    /// One JSON document per line and result.
+    Jsonl,
+}
+
+/// The verbs.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Start an embedded cluster, count the words of a book exactly, and print the result.
+    #[command(after_help = QUICKSTART, alias = "quick-start")]
+    Quickstart(Quickstart),
+    /// Run a module as a server with its data in ./.rama.
+    #[command(after_help = DEV)]
+    Dev(Dev),
+    /// Create a project with a module and a test.
+    #[command(after_help = NEW)]
+    New(New),
+    /// Append a record to a depot.
+    #[command(after_help = APPEND)]
+    Append(Append),
+    /// Read a path of a PState.
+    #[command(after_help = SELECT)]
+    Select(Select),
+    /// Print the value at a path of a PState, again after each change.
+    #[command(after_help = WATCH)]
+    Watch(Watch),
+    /// Show modules, depots and topologies with their progress.
+    #[command(after_help = STATUS, alias = "moduleStatus", alias = "module-status")]
+    Status(Status),
+    /// List, replay or drop records that a topology gave up on.
+    #[command(after_help = DEAD_LETTERS, alias = "deadLetters", subcommand_required = true)]
+    DeadLetters {
+        /// Which of them.
+        #[command(subcommand)]
+        command: DeadLetters,
+    },
+    /// Check this machine: kernel, io_uring, memlock, disk, cores.
+    #[command(after_help = DOCTOR)]
+    Doctor(Doctor),
+    /// Show or check the settings of a server.
+    #[command(after_help = CONFIG, subcommand_required = true)]
+    Config {
+        /// Show or check.
+        #[command(subcommand)]
+        command: Config,
+    },
+    /// Print a completion script for a shell.
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual pages.
+    #[command(after_help = MAN)]
+    Man {
+        /// Where to; without it the main page goes to stdout.
+        dir: Option<PathBuf>,
+    },
+}
+
+const QUICKSTART: &str = "\
+A word is a maximal run of alphabetic characters (Unicode), lower-cased. Lines are appended to the
+depot *lines of the module WordCount; a microbatch topology counts them exactly once into
+$$exact_counts. Without --data-dir the data goes to a temporary directory and is removed at the end.
+
+Examples:
+  rama quickstart
+  rama quickstart --file some.txt --counts counts.json
+  rama quickstart --data-dir /var/tmp/words
+  rama quickstart --output json";
+
+/// `rama quickstart`
+#[derive(Args, Debug)]
+pub struct Quickstart {
+    /// Any UTF-8 text instead of the bundled book.
+    #[arg(long, value_name = "PATH")]
+    pub file: Option<PathBuf>,
+    /// Write every word with its count, as a JSON object sorted by word.
+    #[arg(long, value_name = "OUT.json")]
+    pub counts: Option<PathBuf>,
+    /// Keep the data here instead of in a temporary directory.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// How many words are printed.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub top: usize,
+}
+
+const DEV: &str = "\
+BINARY is a module's own program (made with `rama::main!`); it is run as `BINARY dev …`. Without it
+and without --example, in a directory with a Cargo.toml, the project there is built and run.
+Data survives Ctrl-C and kill -9. The next free port is taken when 8888 is not free.
+
+Examples:
+  rama dev --example bank
+  rama dev ./target/release/my_module --port 9000
+  cd my_project && rama dev";
+
+/// `rama dev`
+#[derive(Args, Debug)]
+pub struct Dev {
+    /// A module's program.
+    #[arg(conflicts_with = "example")]
+    pub binary: Option<PathBuf>,
+    /// A module that is built into this command.
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub example: Option<Example>,
+    /// The server's own flags.
+    #[command(flatten)]
+    pub server: dev::Args,
+}
+
+/// Modules that are built in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Example {
+    /// Counts words, by stream and exactly by microbatch.
+    #[value(alias = "word_count")]
+    WordCount,
+    /// Exactly-once transfers between accounts.
+    Bank,
+    /// Registration without races, unique ids, edits.
+    Profiles,
+    /// Windowed statistics with range reads.
+    #[value(alias = "time_series")]
+    TimeSeries,
+}
+
+const NEW: &str = "\
+The project depends on the crate `rama` by path: this command's own checkout, or the one named with
+--rama. With it comes that checkout's Cargo.lock, so that `cargo test` needs no network.
+
+Examples:
+  rama new clicks
+  rama new shop --template bank
+  rama new clicks --rama ~/src/rama && cd clicks && cargo test";
+
+/// `rama new`
+#[derive(Args, Debug)]
+pub struct New {
+    /// Name of the project and its directory.
+    pub name: String,
+    /// What to start from.
+    #[arg(long, value_enum, default_value_t)]
+    pub template: Template,
+    /// The checkout of Rama to depend on.
+    #[arg(long, value_name = "DIR")]
+    pub rama: Option<PathBuf>,
+}
+
+/// Projects to start from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Template {
+    /// A depot, a stream topology, a PState.
+    #[default]
+    Counter,
+    /// Transfers between accounts by microbatch.
+    Bank,
+}
+
+const APPEND: &str = "\
+JSON is one record; `-` reads records from stdin, one JSON value a line. Strings need their quotes:
+'\"text\"'. The depot's * may be left out.
+
+Examples:
+  rama append WordCount/lines '\"hello world\"'
+  rama append Bank/deposits '{\"user\": 1, \"cents\": 500}' --ack append-ack
+  jq -c .[] records.json | rama append Bank/transfers -";
+
+/// `rama append`
+#[derive(Args, Debug)]
+pub struct Append {
+    /// Where to: MODULE/DEPOT.
+    #[arg(value_name = "MODULE/DEPOT")]
+    pub depot: String,
+    /// The record, or `-`.
+    #[arg(value_name = "JSON")]
+    pub data: String,
+    /// What must have happened before the answer.
+    #[arg(long, value_enum, default_value_t)]
+    pub ack: Ack,
+}
+
+/// Ack levels (spec D-15).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Ack {
+    /// Durable, and processed by every stream topology of the module.
+    #[default]
+    Ack,
+    /// Durable.
+    #[value(alias = "appendAck", alias = "append_ack")]
+    AppendAck,
+    /// Handed over.
+    None,
+}
+
+const SELECT: &str = "\
+PATH is a JSON list of keys and navigators: [\"key\"], [\"key\", [\"all\"]],
+[\"key\", [\"sortedMapRange\", 1, 9]]. The PState's $$ may be left out.
+
+Examples:
+  rama select WordCount/counts '[\"hello\"]' --one
+  rama select Bank/funds '[1]' --one --output json
+  rama select Bank/outgoing '[1, [\"all\"]]' --output jsonl";
+
+/// `rama select`
+#[derive(Args, Debug)]
+pub struct Select {
+    /// Where from: MODULE/PSTATE.
+    #[arg(value_name = "MODULE/PSTATE")]
+    pub pstate: String,
+    /// The path.
+    #[arg(value_name = "PATH")]
+    pub path: String,
+    /// Exactly one result, printed bare; anything else is refused.
+    #[arg(long)]
+    pub one: bool,
+}
+
+const WATCH: &str = "\
+The path must have one result. The current value comes first; a slow reader skips values, never the
+newest one.
+
+Examples:
+  rama watch WordCount/counts '[\"hello\"]'
+  rama watch Bank/funds '[1]' --count 3 --output jsonl";
+
+/// `rama watch`
+#[derive(Args, Debug)]
+pub struct Watch {
+    /// Where: MODULE/PSTATE.
+    #[arg(value_name = "MODULE/PSTATE")]
+    pub pstate: String,
+    /// The path.
+    #[arg(value_name = "PATH")]
+    pub path: String,
+    /// End after so many values.
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+}
+
+const STATUS: &str = "\
+Examples:
+  rama status
+  rama status Bank
+  rama status --output json";
+
+/// `rama status`
+#[derive(Args, Debug)]
+pub struct Status {
+    /// Only this module.
+    pub module: Option<String>,
+}
+
+const DEAD_LETTERS: &str = "\
+Examples:
+  rama dead-letters list Bank
+  rama dead-letters replay Bank 0-7 1-3
+  rama dead-letters drop Bank --all --yes";
+
+/// `rama dead-letters`
+#[derive(Subcommand, Debug)]
+pub enum DeadLetters {
+    /// Show them.
+    #[command(after_help = DEAD_LETTERS)]
+    List {
+        /// The module.
+        module: String,
+    },
+    /// Give them to their topology again.
+    #[command(after_help = DEAD_LETTERS)]
+    Replay(Letters),
+    /// Forget them; asks first.
+    #[command(after_help = DEAD_LETTERS)]
+    Drop {
+        /// Which.
+        #[command(flatten)]
+        letters: Letters,
+        /// Do not ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+/// Which dead letters.
+#[derive(Args, Debug)]
+pub struct Letters {
+    /// The module.
+    pub module: String,
+    /// Ids as `list` prints them.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub ids: Vec<String>,
+    /// All of them.
+    #[arg(long)]
+    pub all: bool,
+}
+
+const DOCTOR: &str = "\
+Each check that fails prints what to do. Exit code 1 when a needed one fails.
+
+Examples:
+  rama doctor
+  rama doctor --dir /var/lib/rama
+  rama doctor --output json";
+
+/// `rama doctor`
+#[derive(Args, Debug)]
+pub struct Doctor {
+    /// Where data will be kept.
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub dir: PathBuf,
+}
+
+const CONFIG: &str = "\
+Precedence: defaults, then ./rama.toml or --config FILE, then RAMA_<SECTION>__<KEY>, then flags.
+
+Examples:
+  rama config show
+  RAMA_HTTP__PORT=9000 rama config show
+  rama config check deploy/rama.toml";
+
+/// `rama config`
+#[derive(Subcommand, Debug)]
+pub enum Config {
+    /// Print every setting in force with its origin.
+    #[command(after_help = CONFIG)]
+    Show {
+        /// This file instead of ./rama.toml.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Check a file.
+    #[command(after_help = CONFIG)]
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+const COMPLETIONS: &str = "\
+Examples:
+  rama completions bash > ~/.local/share/bash-completion/completions/rama
+  rama completions zsh > ~/.zfunc/_rama
+  rama completions fish > ~/.config/fish/completions/rama.fish";
+
+const MAN: &str = "\
+Examples:
+  rama man | man -l -
+  rama man ~/.local/share/man/man1";
