@@ -115,7 +115,8 @@ impl<E: Env> Streaming<E> {
     }
 
     pub(crate) fn set_paused(&self, thread: &Thread<E>, paused: bool) {
-        for source in 0..self.sources.borrow().len() {
+        let count = self.sources.borrow().len();
+        for source in 0..count {
             self.with_source(thread, source, |source, now| source.set_paused(now, paused));
         }
     }

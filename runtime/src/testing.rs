@@ -2,6 +2,7 @@
 //!
 //! Relies on the author's API alone, as any module does.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::pstate::PState;
@@ -98,4 +99,59 @@ impl Module for Words {
 
 fn words(line: String) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Key and value.
+pub(crate) const JOBS: Depot<(u64, u64)> = Depot::named("*jobs");
+pub(crate) const TICKS: Depot<()> = Depot::named("*ticks");
+pub(crate) const LOG: PState<Map<u64, Vec<u64>>> = PState::named("$$log");
+pub(crate) const TICKED: PState<Map<String, u64>> = PState::named("$$ticked").global();
+pub(crate) const TICKED_EXACT: PState<Map<String, u64>> = PState::named("$$tickedExact").global();
+
+/// Values that fail once.
+pub(crate) const UNLUCKY: u64 = 7;
+/// Values that always fail.
+pub(crate) const POISON: u64 = 13;
+
+/// Logs values per key on a stream, and counts ticks.
+pub(crate) struct Jobs {
+    pub(crate) all_after: bool,
+}
+
+impl Module for Jobs {
+    fn define(&self, m: &mut Setup) {
+        m.depot(JOBS, Partition::hash_by(|job: &(u64, u64)| job.0));
+        m.tick_depot(TICKS, Duration::from_millis(100));
+        let mut jobs = m.stream("jobs");
+        let log = jobs.pstate(LOG);
+        let options = SourceOptions::new()
+            .start_from_beginning()
+            .retries(2)
+            .backoff(Duration::from_millis(5), Duration::from_millis(5));
+        let options = match self.all_after {
+            true => options.retry_all_after(),
+            false => options,
+        };
+        let failed = AtomicBool::new(false);
+        jobs.source_with(JOBS, options)
+            .hash_partition(|(key, _)| key)
+            .each(move |task, (key, value)| {
+                log.key(&key).update(task, |found| {
+                    let mut values = found.unwrap_or_default();
+                    values.push(value);
+                    values
+                });
+                if value == POISON || (value == UNLUCKY && !failed.swap(true, Relaxed)) {
+                    task.fail(format!("value {value}"));
+                }
+            });
+        let ticked = jobs.pstate(TICKED);
+        jobs.source(TICKS)
+            .each(move |task, ()| ticked.key("n").update(task, |n| n.unwrap_or(0) + 1));
+        let mut exact = m.microbatch("exact");
+        let ticked = exact.pstate(TICKED_EXACT);
+        exact
+            .source(TICKS)
+            .each(move |task, ()| ticked.key("n").update(task, |n| n.unwrap_or(0) + 1));
+    }
 }

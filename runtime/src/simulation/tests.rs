@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
-use crate::testing::{Bank, COUNTS, DEPOSITS, EXACT, FUNDS, LINES, TOUCHES, TRANSFERS, Words};
+use crate::testing::{
+    Bank, COUNTS, DEPOSITS, EXACT, FUNDS, JOBS, Jobs, LINES, LOG, POISON, TICKED, TICKED_EXACT,
+    TOUCHES, TRANSFERS, UNLUCKY, Words,
+};
 use crate::{AckLevel, ErrorKind};
 
 const ACCOUNTS: u64 = 6;
@@ -262,6 +265,119 @@ fn a_poison_record_becomes_a_dead_letter_and_can_be_dropped() {
                 assert_eq!(cluster.drop_dead_letters("Words", &ids).await.unwrap(), 0);
                 assert!(cluster.dead_letters("Words").await.unwrap().is_empty());
             });
+    }
+}
+
+fn jobs<F: Future<Output = ()>>(
+    seed: u64,
+    all_after: bool,
+    test: impl FnOnce(SimulatedCluster) -> F,
+) {
+    Simulation::seed(seed).run(Jobs { all_after }, |cluster| async move {
+        cluster.calm().await;
+        test(cluster).await;
+    });
+}
+
+async fn log_of(cluster: &SimulatedCluster, key: u64) -> Vec<u64> {
+    let found = cluster.pstate(LOG).select(LOG.key(&key)).await.unwrap();
+    found.unwrap_or_default()
+}
+
+/// D-20, S-11, S-12: the first attempt decides about the answer; the retry does the work, once.
+#[test]
+fn a_failed_first_attempt_fails_the_append_and_the_retry_succeeds() {
+    for seed in seeds(20) {
+        jobs(seed, false, |cluster| async move {
+            let failed = cluster.depot(JOBS).append(&(1, UNLUCKY)).await.unwrap_err();
+            assert_eq!(failed.kind(), ErrorKind::Failed);
+            assert!(failed.to_string().contains("value 7"), "{failed}");
+            settle(&cluster, "Jobs", "jobs").await;
+            assert_eq!(log_of(&cluster, 1).await, [UNLUCKY]);
+        });
+    }
+}
+
+/// S-12, 20.6: all-after retries everything behind the failed record, which restores the order.
+#[test]
+fn all_after_restores_the_order_of_a_partition() {
+    for seed in seeds(20) {
+        jobs(seed, true, |cluster| async move {
+            let records = [(1, 5), (1, UNLUCKY), (1, 8), (1, 9)];
+            let ack = AckLevel::AppendAck;
+            for record in records {
+                cluster.depot(JOBS).append_with(&record, ack).await.unwrap();
+            }
+            settle(&cluster, "Jobs", "jobs").await;
+            let log = log_of(&cluster, 1).await;
+            assert!(log.ends_with(&[UNLUCKY, 8, 9]), "{log:?}");
+        });
+    }
+}
+
+/// S-9 and the policy: nothing of the poison stays, its neighbors are done, the letter waits.
+#[test]
+fn a_poison_record_of_a_stream_becomes_a_dead_letter_and_can_be_replayed() {
+    for seed in seeds(20) {
+        jobs(seed, false, |cluster| async move {
+            let records = [(1, 1), (1, POISON), (1, 2)];
+            let ack = AckLevel::AppendAck;
+            cluster
+                .depot(JOBS)
+                .append_many(&records, ack)
+                .await
+                .unwrap();
+            settle(&cluster, "Jobs", "jobs").await;
+            let log = log_of(&cluster, 1).await;
+            assert!(
+                log.contains(&1) && log.contains(&2) && log.len() == 2,
+                "{log:?}"
+            );
+            let letters = cluster.dead_letters("Jobs").await.unwrap();
+            assert_eq!(letters.len(), 1, "{letters:?}");
+            assert_eq!((letters[0].offset, letters[0].attempts), (1, 3));
+            let ids = [letters[0].id.clone()];
+            assert_eq!(cluster.replay_dead_letters("Jobs", &ids).await.unwrap(), 1);
+            settle(&cluster, "Jobs", "jobs").await;
+            let letters = cluster.dead_letters("Jobs").await.unwrap();
+            assert_eq!((letters.len(), letters[0].offset), (1, 3));
+        });
+    }
+}
+
+/// D-8 … D-11: ticks come at their interval, on task 0, to streams and microbatches.
+#[test]
+fn ticks_come_at_their_interval() {
+    for seed in seeds(10) {
+        jobs(seed, false, |cluster| async move {
+            cluster.sleep(Duration::from_secs(5)).await;
+            let (stream, exact) = (cluster.pstate(TICKED), cluster.pstate(TICKED_EXACT));
+            let ticked = stream.select(TICKED.key("n")).await.unwrap().unwrap_or(0);
+            assert!((45..=51).contains(&ticked), "{ticked} stream ticks");
+            let ticked = exact
+                .select(TICKED_EXACT.key("n"))
+                .await
+                .unwrap()
+                .unwrap_or(0);
+            assert!((40..=51).contains(&ticked), "{ticked} microbatch ticks");
+        });
+    }
+}
+
+/// M-15 for streams: a paused stream answers ACK appends at once and does the work later.
+#[test]
+fn a_paused_stream_says_so_and_goes_on_later() {
+    for seed in seeds(10) {
+        jobs(seed, false, |cluster| async move {
+            cluster.pause("Jobs", "jobs").await.unwrap();
+            let failed = cluster.depot(JOBS).append(&(4, 1)).await.unwrap_err();
+            assert_eq!(failed.kind(), ErrorKind::Failed);
+            assert!(failed.to_string().contains("paused"), "{failed}");
+            assert_eq!(log_of(&cluster, 4).await, [0_u64; 0]);
+            cluster.resume("Jobs", "jobs").await.unwrap();
+            settle(&cluster, "Jobs", "jobs").await;
+            assert_eq!(log_of(&cluster, 4).await, [1]);
+        });
     }
 }
 
