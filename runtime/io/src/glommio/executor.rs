@@ -26,6 +26,8 @@ use super::pool::{CategoryShares, Counters, PoolShared};
 
 /// How long an ending executor waits for I/O under way.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// Times an ending executor lets its ring be polled.
+const LAST_POLLS: u32 = 3;
 /// Turns an ending executor gives its tasks to disappear.
 const LAST_TURNS: u32 = 1_000;
 
@@ -157,6 +159,10 @@ impl Local {
                 break;
             }
             glommio::executor().yield_task_queue_now().await;
+        }
+        // Dropped files are closed through the ring, which takes requests only when it is polled.
+        for _ in 0..LAST_POLLS {
+            Timer::new(Duration::from_micros(100)).await;
         }
     }
 

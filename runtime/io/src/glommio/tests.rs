@@ -441,3 +441,56 @@ fn both_ways_of_writing_durably_work() {
     println!("durable 4 KiB, p50 and p90: {medians:?}");
     assert_eq!(medians.len(), 2);
 }
+
+#[test]
+fn pools_that_ended_leave_no_threads_and_no_descriptors() {
+    let test = "glommio::tests::pools_that_ended_leave_no_threads_and_no_descriptors";
+    in_a_child(test, "true");
+    if std::env::var_os("RAMA_IO_CHILD").is_none() {
+        return;
+    }
+    let count = |what: &str| {
+        std::fs::read_dir(format!("/proc/self/{what}"))
+            .unwrap()
+            .count()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let round = |index: usize| {
+        let path = dir.path().join(index.to_string());
+        let pool = Pool::start(config(2), move |env, executor| {
+            let path = path.with_extension(executor.to_string());
+            async move {
+                let file = env.open(&path, Open::Create).await.unwrap();
+                file.write_durable(0, file.buffer(512)).await.unwrap();
+                let inner = env.clone();
+                env.spawn(Category::Background, async move {
+                    loop {
+                        inner.sleep(Duration::from_secs(3600)).await;
+                        file.flush().await.unwrap();
+                    }
+                });
+                env.yield_now().await;
+            }
+        });
+        pool.unwrap().join().unwrap();
+    };
+    round(0);
+    let (threads, descriptors) = (count("task"), count("fd"));
+    (1..30).for_each(round);
+    for _ in 0..200 {
+        if count("task") <= threads && count("fd") <= descriptors {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(
+        count("task") <= threads + 2,
+        "{threads} threads became {}",
+        count("task")
+    );
+    assert!(
+        count("fd") <= descriptors + 2,
+        "{descriptors} became {}",
+        count("fd")
+    );
+}
