@@ -33,7 +33,8 @@ impl DevServer {
         let _ = std::fs::remove_file(&address_file);
         let started = Instant::now();
         let mut child = Command::new(rama_binary())
-            .args(["dev", "--example", example, "--port", "0", "--data-dir"])
+            .args(["dev", "--example", example, "--port", "0"])
+            .args(["--tasks", "4", "--threads", "2", "--data-dir"])
             .arg(data_dir)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -114,7 +114,7 @@ pub use rama_runtime::{
     KeyError, Limits, List, ListPath, ListRange, LocalPState, Map, MapPath, MapRange, Microbatch,
     Module, PState, Partition, Plan, Record, RecordError, Root, Schema, SchemaDesc, SelectError,
     Selectable, Selection, Set, SetPath, SetRange, Setup, SourceOptions, Start, Stream, Task,
-    TestPState, Topology, Tracked, Untracked, ValuePath, record,
+    TestPState, Topology, Tracked, Untracked, ValuePath, block_on, record,
 };
 pub use rama_runtime::{dataflow, definition, graph, manifest, path, stage};
 

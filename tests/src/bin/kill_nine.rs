@@ -7,11 +7,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use bank::{Bank, TRANSFERS, Transfer};
 use clap::Parser;
+use rama::prelude::*;
 use rama_tests::dev_server::DevServer;
 use rama_tests::http::{CallError, Http};
 use serde_json::{Value, json};
@@ -21,7 +22,10 @@ const DEPOSIT_CENTS: i64 = 1_000_000;
 const LOAD_THREADS: u64 = 4;
 /// Users of ballast transfers stand apart, so that checks need not read the ballast.
 const BALLAST_FIRST_USER: u64 = 1_000_000;
-const BALLAST_BATCH: u64 = 2_000;
+const BALLAST_BATCH: u64 = 5_000;
+/// The shape that `rama dev` is given, so that the directory can be filled without it.
+const TASKS: u32 = 4;
+const THREADS: u32 = 2;
 
 /// Kills a bank with `kill -9` at random moments and checks its books after every restart.
 #[derive(Parser)]
@@ -137,7 +141,7 @@ fn select_one(http: &Http, pstate: &str, path: Value) -> Result<Value, String> {
 fn settle(http: &Http) -> Result<(), String> {
     let started = Instant::now();
     loop {
-        let status = http.get("/rest/Bank").map_err(|e| format!("could not read status: {e:?}"))?;
+        let status = http.get("/rest/status").map_err(|e| format!("could not read status: {e:?}"))?;
         if lag(&status) == Some(0) {
             return Ok(());
         }
@@ -150,7 +154,9 @@ fn settle(http: &Http) -> Result<(), String> {
 
 /// Records appended and not yet processed, over all topologies of the module.
 fn lag(status: &Value) -> Option<u64> {
-    let topologies = status.get("status")?.get("topologies")?.as_array()?;
+    let modules = status.get("modules")?.as_array()?;
+    let bank = modules.iter().find(|module| module["name"] == "Bank")?;
+    let topologies = bank.get("topologies")?.as_array()?;
     topologies.iter().map(|topology| topology.get("lag")?.as_u64()).sum()
 }
 
@@ -217,25 +223,30 @@ fn directory_mb(dir: &Path) -> u64 {
     bytes / 1_000_000
 }
 
-/// Appends transfers between ballast users, who have no funds, until the directory is large.
-fn fill(http: &Http, dir: &Path, target_mb: u64) -> Result<(), String> {
+/// Appends transfers between ballast users, who have no funds, until the directory is large. Runs
+/// in this process on the same directory, before the first server: HTTP would take minutes.
+async fn fill(dir: &Path, target_mb: u64) -> Result<(), Box<dyn std::error::Error>> {
+    let server = InProcessCluster::builder().tasks(TASKS).threads(THREADS).dir(dir).start()?;
+    server.launch(Bank).await?;
+    let depot = server.cluster().depot(TRANSFERS);
     let mut next = 0u64;
     while directory_mb(dir) < target_mb {
-        let records: Vec<Value> = (next..next + BALLAST_BATCH)
+        let records: Vec<Transfer> = (next..next + BALLAST_BATCH)
             .map(|n| {
                 let from = BALLAST_FIRST_USER + n % 100_000;
-                json!({"id": format!("ballast-{n:012}"), "from": from, "to": from + 1, "cents": 5})
+                Transfer { id: format!("ballast-{n:012}"), from, to: from + 1, cents: 5 }
             })
             .collect();
         next += BALLAST_BATCH;
-        let body = json!({"batch": records, "ackLevel": "appendAck"});
-        http.post("/rest/Bank/depot/transfers/append", &body)
-            .map_err(|error| format!("could not append ballast: {error:?}"))?;
-        if next % (BALLAST_BATCH * 100) == 0 {
+        depot.append_many(&records, AckLevel::AppendAck).await?;
+        if next % (BALLAST_BATCH * 20) == 0 {
+            server.wait_for_processed("Bank", "banking", next).await?;
             println!("filled: {next} transfers, {} MB on disk", directory_mb(dir));
         }
     }
-    settle(http)
+    server.wait_for_processed("Bank", "banking", next).await?;
+    server.shutdown().await?;
+    Ok(())
 }
 
 fn percentile(sorted: &[f64], share: f64) -> f64 {
@@ -248,9 +259,12 @@ fn run(arguments: &Arguments, seed: u64) -> Result<(), String> {
     let dir = arguments.dir.clone().unwrap_or_else(|| scratch.path().join("data"));
     std::fs::create_dir_all(&dir).map_err(|e| format!("could not create {}: {e}", dir.display()))?;
     let mut random = Random(seed);
+    if arguments.state_mb > 0 {
+        rama::block_on(fill(&dir, arguments.state_mb))
+            .map_err(|error| format!("could not fill {}: {error}", dir.display()))?;
+    }
     let mut server = DevServer::start("bank", &dir);
     let deposited = deposit(&server.http())?;
-    fill(&server.http(), &dir, arguments.state_mb)?;
     let (mut acknowledged, mut unknown, mut unknown_found) = (0, 0, 0);
     let mut ready = Vec::new();
     for number in 0..arguments.kills {
