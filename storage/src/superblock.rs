@@ -146,3 +146,6 @@ pub(crate) fn decode_block(
     fields.u32()?;
     Ok((Identity { cluster, group }, version, fields.u64()?))
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,6 +55,9 @@ pub(super) async fn run<E: Env>(shared: Rc<Shared<E>>) {
 /// One round of everything there is to do.
 pub(super) async fn tidy<E: Env>(shared: &Rc<Shared<E>>, flush: Flush) -> Result<()> {
     let _turn = shared.tidying.lock().await;
+    if let Some(poison) = &shared.state.borrow().poison {
+        return Err(poison.clone());
+    }
     loop {
         let sealable = shared.state.borrow().sealable();
         let Some(id) = sealable else { break };

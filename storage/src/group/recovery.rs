@@ -121,6 +121,10 @@ async fn open_stores<E: Env>(
         let cluster = identity.cluster;
         let identity = lsm::Identity { cluster, partition };
         let store = lsm::Store::open(env, &dir, identity, options.store).await?;
+        // What the store believes of its manifest must stay true after the next power cut: the
+        // process that renamed it may have died before the rename was durable.
+        let synced = env.sync_dir(&dir).await;
+        synced.map_err(|error| Error::io("sync", &dir, error))?;
         stores.insert(partition, store);
     }
     Ok(stores)

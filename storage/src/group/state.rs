@@ -210,13 +210,17 @@ impl<E: Env> State<E> {
                 attempt,
                 batch,
             } => {
-                self.drop_prepared(key, segment);
+                self.drop_prepared(key);
                 let waiting = Waiting {
                     attempt,
                     segment,
                     batch,
                 };
                 self.prepared.insert(key, waiting);
+                // Only now: an earlier transaction of this name may have been open until here.
+                if let Some(segment) = self.segments.get_mut(&segment) {
+                    segment.open.insert(key);
+                }
             }
             Effect::Commit { key } => self.commit(key, index)?,
             Effect::Abort { key, attempt } => {
@@ -225,7 +229,7 @@ impl<E: Env> State<E> {
                     .get(&key)
                     .is_some_and(|p| p.attempt == attempt)
                 {
-                    self.drop_prepared(key, u64::MAX);
+                    self.drop_prepared(key);
                 }
             }
             Effect::Trim {
@@ -268,14 +272,12 @@ impl<E: Env> State<E> {
         self.write(key.0, &waiting.batch, index)
     }
 
-    /// Forgets prepared writes. Their segment is free of them unless it is `still_in`, where a
-    /// later attempt lies.
-    fn drop_prepared(&mut self, key: TxnKey, still_in: u64) {
+    /// Forgets prepared writes.
+    fn drop_prepared(&mut self, key: TxnKey) {
         let Some(waiting) = self.prepared.remove(&key) else {
             return;
         };
-        let segment = self.segments.get_mut(&waiting.segment);
-        if let Some(segment) = segment.filter(|segment| segment.id != still_in) {
+        if let Some(segment) = self.segments.get_mut(&waiting.segment) {
             segment.open.remove(&key);
         }
     }

@@ -4,5 +4,7 @@
 //! `crashes` are random lives, `scripts` single stories, `damage` changes bytes on disk.
 
 mod crashes;
+mod damage;
 mod model;
+mod scripts;
 mod world;

@@ -23,6 +23,9 @@ use crate::replog::segment::{
 /// Segments stay below this, because positions in them have 32 bits.
 const SEGMENT_BYTES_MAX: u64 = 1 << 31;
 
+/// Zeros are written ahead while the average write is not larger than this: a few records.
+const FILL_WRITE_BYTES_MAX: u32 = 16 << 10;
+
 /// The owner of the active segment's file.
 pub(super) struct Writer<E: Env> {
     shared: Rc<Shared<E>>,
@@ -31,6 +34,8 @@ pub(super) struct Writer<E: Env> {
     chain: Chain,
     /// The file is written up to here, with entries or zeros.
     filled: u32,
+    /// Moving average of the bytes of a write.
+    write_bytes: u32,
 }
 
 impl<E: Env> Writer<E> {
@@ -47,6 +52,7 @@ impl<E: Env> Writer<E> {
                 ..chain
             },
             filled: HEADER_BLOCK_BYTES,
+            write_bytes: 0,
         })
     }
 
@@ -105,6 +111,7 @@ impl<E: Env> Writer<E> {
         self.chain.last_index = last.index;
         self.chain.entries_end = start + bytes.len() as u32;
         self.filled = self.filled.max(self.chain.entries_end);
+        self.write_bytes = ((u64::from(self.write_bytes) * 7 + bytes.len() as u64) / 8) as u32;
         let mut state = self.shared.state.borrow_mut();
         let state = &mut *state;
         state.stats.entries += batch.entries.len() as u64;
@@ -130,7 +137,11 @@ impl<E: Env> Writer<E> {
     async fn roll(&mut self) -> Result<()> {
         let segment = self.segment + 1;
         let next = Writer::start(self.shared.clone(), segment, self.chain).await?;
-        *self = next;
+        let write_bytes = self.write_bytes;
+        *self = Writer {
+            write_bytes,
+            ..next
+        };
         self.shared.background_signal.notify();
         Ok(())
     }
@@ -138,14 +149,15 @@ impl<E: Env> Writer<E> {
     /// Nothing to write: prepares for a lone append, then waits for one.
     ///
     /// Overwriting zeros costs one device write; extending a file costs a journal commit on top.
-    /// Measured figures are in FORMAT.md, section "Filling ahead". Under load there is always a
-    /// next batch, this is never called, and no byte is written twice.
+    /// Measured figures are in FORMAT.md, section "Filling ahead". Zeros are written only while
+    /// writes are small, so that a log under load writes no byte twice.
     async fn idle(&mut self) -> Result<()> {
         let fill = self.shared.options.fill_bytes;
         let ahead = self.filled - self.chain.entries_end;
         let end = self.filled.saturating_add(fill);
         let used = self.chain.entries_end > HEADER_BLOCK_BYTES;
-        if used && ahead < fill / 4 && end <= self.shared.options.segment_bytes {
+        let lone = self.write_bytes <= FILL_WRITE_BYTES_MAX;
+        if used && lone && ahead < fill / 4 && end <= self.shared.options.segment_bytes {
             let zeros = self.file.buffer(fill as usize);
             let filled = self.file.write_durable(u64::from(self.filled), zeros).await;
             let path = self.shared.state.borrow().path_of(self.segment);

@@ -333,3 +333,6 @@ impl TxnStep {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -166,6 +166,16 @@ impl<'a> Scan<'a> {
         places.find_map(|at| self.header_at(at))
     }
 
+    /// Whether the entry at `stop` is whole as far as its header goes, and yet not the successor of
+    /// the last one. No torn write makes that; a lost or misplaced earlier one does.
+    pub fn contradicts(&self, stop: u32) -> bool {
+        let last = &self.chain;
+        self.header_at(stop as usize).is_some_and(|header| {
+            let index = self.next_index.is_some_and(|next| next != header.index);
+            index || header.previous_crc != last.last_crc
+        })
+    }
+
     fn header_at(&self, at: usize) -> Option<Header> {
         let (header, _) = Header::decode(self.bytes.get(at..)?).ok()?;
         let own = header.segment == self.segment && header.position as usize == at;

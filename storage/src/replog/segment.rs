@@ -215,9 +215,6 @@ impl Segment {
     /// Takes note of a step of a transaction.
     pub fn on_txn(&mut self, record: TxnRecord) {
         self.txns.push(record);
-        if record.step == TxnStep::Prepared {
-            self.open.insert(record.key);
-        }
     }
 
     /// Takes note that entry `index` writes to a store with bytes of this segment.

@@ -44,7 +44,8 @@ pub(super) struct Scanned {
     /// The chain at the last entry; the segment's own grows as entries are noted.
     chain: Chain,
     stop: Stop,
-    later_write: Option<u32>,
+    /// The stop lies in the last write, which nobody was told is durable.
+    torn: bool,
     begun: Option<Header>,
     /// Where the last write began.
     last_write: u32,
@@ -87,6 +88,7 @@ pub(super) async fn load<E: Env>(
         if scanned.entries.is_empty() {
             if mutant != Some(Mutant::CutAnywhere) {
                 check_begun(&loaded, log_dir, &scanned, &previous)?;
+                scanned.check_torn(log_dir)?;
             }
             loaded.empty.push(id);
             continue;
@@ -154,15 +156,19 @@ fn check_end(loaded: &Loaded, log_dir: &Path, mutant: Option<Mutant>) -> Result<
     else {
         return Ok(());
     };
-    if last.later_write.is_none() {
-        return Ok(());
+    last.check_torn(log_dir)
+}
+
+impl Scanned {
+    /// `Ok` when a torn last write explains where the scan stopped.
+    fn check_torn(&self, log_dir: &Path) -> Result<()> {
+        if self.torn {
+            return Ok(());
+        }
+        let path = path_of(log_dir, self.segment.id);
+        let position = u64::from(self.stop.position);
+        Err(Error::corrupt(&path, position, &self.stop.bad))
     }
-    let path = path_of(log_dir, last.segment.id);
-    Err(Error::corrupt(
-        &path,
-        u64::from(last.stop.position),
-        &last.stop.bad,
-    ))
 }
 
 /// A sealed segment must follow the one before.
@@ -291,7 +297,7 @@ async fn scan<E: Env>(
     let mut segment = Segment::new(id, previous.last_crc);
     let first = Some(previous.last_index.next());
     let mut entries = Vec::new();
-    let (stop, later_write, begun, last_write, chain) = {
+    let (stop, torn, begun, last_write, chain) = {
         let mut scan = Scan::new(&bytes, id, first, previous.last_crc, mutant);
         let stop = loop {
             match scan.next() {
@@ -303,14 +309,9 @@ async fn scan<E: Env>(
                 }
             }
         };
-        let later_write = scan.later_write(stop.position);
-        (
-            stop,
-            later_write,
-            scan.any_write(),
-            scan.last_write(),
-            scan.chain,
-        )
+        let at = stop.position;
+        let torn = scan.later_write(at).is_none() && !scan.contradicts(at);
+        (stop, torn, scan.any_write(), scan.last_write(), scan.chain)
     };
     let tail = bytes.get(chain.entries_end as usize..).unwrap_or_default();
     let cut_bytes = tail
@@ -328,7 +329,7 @@ async fn scan<E: Env>(
         entries,
         chain,
         stop,
-        later_write,
+        torn,
         begun,
         last_write,
         cut_bytes,

@@ -20,10 +20,12 @@ fn life(seed: u64, faults: Faults, mutant: Option<Mutant>) -> Result<u64, String
     Ok(world.sim.trace_hash())
 }
 
+/// `RAMA_STORAGE_SEEDS` is another number of seeds, or a range `from..to`.
 fn all_seeds_hold(faults: Faults, count: u64) {
-    let more = std::env::var("RAMA_STORAGE_SEEDS").ok();
-    let count = more.and_then(|text| text.parse().ok()).unwrap_or(count);
-    for seed in 0..count {
+    let asked = std::env::var("RAMA_STORAGE_SEEDS").unwrap_or_default();
+    let (from, to) = asked.split_once("..").unwrap_or(("0", &asked));
+    let (from, to) = (from.parse().unwrap_or(0), to.parse().unwrap_or(count));
+    for seed in from..to {
         if let Err(text) = life(seed, faults, None) {
             panic!("seed {seed}: {text}");
         }

@@ -155,8 +155,12 @@ impl World {
                 self.check_log(&partition, log, &want)?;
             }
             let want = expected.stores.get(&id).cloned().unwrap_or_default();
-            if contents(&partition)? != want {
-                return Err(format!("store {id}: other than {} keys", want.len()));
+            let found = contents(&partition)?;
+            if found != want {
+                let differs = |key: &&Vec<u8>| found.get(*key) != want.get(*key);
+                let keys = found.keys().chain(want.keys()).filter(differs);
+                let keys: Vec<_> = keys.map(|key| String::from_utf8_lossy(key)).collect();
+                return Err(format!("store {id} after entry {applied}: {keys:?} differ"));
             }
         }
         Ok(())
@@ -255,7 +259,7 @@ impl World {
     }
 
     /// Appends an entry of one or two operations.
-    fn append(&mut self, group: &Group<SimEnv>, outcome: &mut Outcome) -> Result<(), Error> {
+    pub fn append(&mut self, group: &Group<SimEnv>, outcome: &mut Outcome) -> Result<(), Error> {
         let mut steps = Vec::new();
         for _ in 0..1 + self.random(6) / 5 {
             let step = self.step(outcome);
