@@ -20,7 +20,7 @@ use crate::pstate::PState;
 use crate::schema::{self, Schema, Tracking};
 use crate::setup::Chain;
 use crate::task::Task;
-use crate::topology_def::{Kind, Stream};
+use crate::topology_def::{Awaited, Kind};
 
 pub use steps::{Begin, Steps};
 
@@ -146,10 +146,14 @@ where
 
     /// Runs code on each value, which ends here.
     #[track_caller]
-    pub fn each<F>(self, f: F)
+    pub fn each<N, F>(self, f: F)
     where
-        F: Fn(&Task, T) + Send + Sync + 'static,
+        N: Nothing,
+        F: Fn(&Task, T) -> N + Send + Sync + 'static,
     {
+        let f = move |task: &Task, value: T| {
+            f(task, value);
+        };
         let place = Place::of_caller();
         let mut chain = self.chain;
         chain.node(NodeKind::Each, "()", place);
@@ -193,6 +197,17 @@ where
     }
 }
 
+/// What a closure of [`Flow::each`] answers with: `()`.
+#[diagnostic::on_unimplemented(
+    message = "the closure of `each` answers with `{Self}`, which nothing would look at",
+    label = "must be `()`",
+    note = "for a `Result` use `try_each`: its error fails the event",
+    note = "for any other value end the closure's last statement with `;`"
+)]
+pub trait Nothing {}
+
+impl Nothing for () {}
+
 /// Partitioners: what follows runs on the task they choose, as another event.
 ///
 /// Only the value travels, so it must be a [`Record`]. Values sent from one task to another arrive
@@ -202,7 +217,7 @@ where
     K: Kind,
     In: Record + Send,
     S: Steps<In, Out = T>,
-    T: Record + Send,
+    T: 'static,
 {
     /// To the home of a key: the task that holds that key of every PState (spec R-1).
     ///
@@ -212,6 +227,7 @@ where
     #[track_caller]
     pub fn hash_partition<Q, F>(self, key: F) -> Flow<K, T, Begin, T>
     where
+        T: Record + Send,
         Q: Key,
         F: Fn(T) -> Q + Send + Sync + 'static,
     {
@@ -223,6 +239,7 @@ where
     #[track_caller]
     pub fn hash_partition_by<Q, F>(self, key: F) -> Flow<K, T, Begin, T>
     where
+        T: Record + Send,
         Q: Key,
         F: for<'a> Fn(&'a T) -> &'a Q + Send + Sync + 'static,
     {
@@ -231,19 +248,28 @@ where
 
     /// To every task (spec R-2).
     #[track_caller]
-    pub fn all_partition(self) -> Flow<K, T, Begin, T> {
+    pub fn all_partition(self) -> Flow<K, T, Begin, T>
+    where
+        T: Record + Send,
+    {
         self.hop(NodeKind::AllPartition, All)
     }
 
     /// To task 0, where global PStates and depots live (spec R-3).
     #[track_caller]
-    pub fn global_partition(self) -> Flow<K, T, Begin, T> {
+    pub fn global_partition(self) -> Flow<K, T, Begin, T>
+    where
+        T: Record + Send,
+    {
         self.hop(NodeKind::GlobalPartition, Global)
     }
 
     /// To all tasks in turn, in an order that differs from sender to sender (spec R-4).
     #[track_caller]
-    pub fn shuffle_partition(self) -> Flow<K, T, Begin, T> {
+    pub fn shuffle_partition(self) -> Flow<K, T, Begin, T>
+    where
+        T: Record + Send,
+    {
         self.hop(NodeKind::ShufflePartition, Shuffle)
     }
 
@@ -251,6 +277,7 @@ where
     #[track_caller]
     pub fn direct_partition<F>(self, index: F) -> Flow<K, T, Begin, T>
     where
+        T: Record + Send,
         F: Fn(&T) -> u32 + Send + Sync + 'static,
     {
         self.hop(NodeKind::DirectPartition, Direct(index))
@@ -261,6 +288,7 @@ where
     #[track_caller]
     pub fn custom_partition<F>(self, index: F) -> Flow<K, T, Begin, T>
     where
+        T: Record + Send,
         F: Fn(&T, u32) -> u32 + Send + Sync + 'static,
     {
         self.hop(NodeKind::CustomPartition, Custom(index))
@@ -276,6 +304,7 @@ where
         key: F,
     ) -> Flow<K, T, Begin, T>
     where
+        T: Record + Send,
         Q: Key,
         V: Schema,
         M: Tracking,
@@ -286,7 +315,11 @@ where
     }
 
     #[track_caller]
-    fn hop<R: Router<T>>(self, kind: NodeKind, router: R) -> Flow<K, T, Begin, T> {
+    fn hop<R>(self, kind: NodeKind, router: R) -> Flow<K, T, Begin, T>
+    where
+        T: Record + Send,
+        R: Router<T>,
+    {
         let Flow {
             steps, mut chain, ..
         } = self;
@@ -297,8 +330,9 @@ where
     }
 }
 
-impl<In, S, T> Flow<Stream, In, S, T>
+impl<K, In, S, T> Flow<K, In, S, T>
 where
+    K: Kind,
     In: Record + Send,
     S: Steps<In, Out = T>,
     T: 'static,
@@ -307,8 +341,9 @@ where
     /// unchanged. Several are combined by the source's `ack_return_agg`; without it the last
     /// counts.
     #[track_caller]
-    pub fn ack_return<V, F>(self, f: F) -> Flow<Stream, In, impl Steps<In, Out = T>, T>
+    pub fn ack_return<V, F>(self, f: F) -> Flow<K, In, impl Steps<In, Out = T>, T>
     where
+        K: Awaited,
         V: Record,
         F: Fn(&Task, &T) -> V + Send + Sync + 'static,
     {

@@ -82,6 +82,8 @@ pub trait Schema: 'static {
     message = "`{Self}` cannot be the top level of a PState",
     label = "not allowed at the top level",
     note = "put it under a key: `PState<Map<K, Set<E>>>` or `PState<Map<K, List<S>>>`",
+    note = "every type in it must be a record (`#[rama::record]`), a key, or a schema \
+            (`#[derive(Schema)]`)",
     note = "or store it whole as one value: `PState<BTreeSet<E>>` or `PState<Vec<T>>`"
 )]
 pub trait Root: Schema {}
@@ -118,6 +120,7 @@ pub struct Set<K, T = Tracked>(Marker<(K, T)>);
 /// A subindexed list of `S`, of any length.
 pub struct List<S>(Marker<S>);
 
+#[diagnostic::do_not_recommend]
 impl<V: Record> Schema for V {
     type Path = ValuePath<V>;
 
@@ -208,6 +211,7 @@ impl<S: Schema> Schema for List<S> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<V: Record> Root for V {}
 
 impl<K: Key, S: Schema, T: Tracking> Root for Map<K, S, T> {}

@@ -55,6 +55,19 @@ impl Kind for Microbatch {
     const KIND: TopologyKind = TopologyKind::Microbatch;
 }
 
+/// Topologies whose appenders wait: streams.
+#[diagnostic::on_unimplemented(
+    message = "nobody waits for a microbatch topology: it has neither ack returns nor retry modes",
+    label = "only for stream topologies",
+    note = "a microbatch retries as a whole until it commits; choose `.retries(n)` and \
+            `.then_dead_letter()`, `.then_skip()` or `.then_pause()`",
+    note = "to tell a client something, write it to a PState that the client reads or watches",
+    note = "or declare the topology with `m.stream(…)`"
+)]
+pub trait Awaited: Kind {}
+
+impl Awaited for Stream {}
+
 mod sealed {
     pub trait Sealed {}
     impl Sealed for super::Stream {}
@@ -163,21 +176,21 @@ impl<K> SourceOptions<K> {
     }
 }
 
-impl SourceOptions<Stream> {
+impl<K: Awaited> SourceOptions<K> {
     /// Retry failed records alone; newer ones may overtake them (spec S-12). The default.
-    pub fn retry_individual(mut self) -> SourceOptions<Stream> {
+    pub fn retry_individual(mut self) -> SourceOptions<K> {
         self.retry = RetryMode::Individual;
         self
     }
 
     /// Retry a failed record and everything after it on its partition, in order (spec S-12).
-    pub fn retry_all_after(mut self) -> SourceOptions<Stream> {
+    pub fn retry_all_after(mut self) -> SourceOptions<K> {
         self.retry = RetryMode::AllAfter;
         self
     }
 
     /// Never retry: at most once (spec S-12).
-    pub fn retry_none(mut self) -> SourceOptions<Stream> {
+    pub fn retry_none(mut self) -> SourceOptions<K> {
         self.retry = RetryMode::None;
         self
     }
@@ -186,7 +199,7 @@ impl SourceOptions<Stream> {
     pub fn ack_return_agg<V: Record>(
         mut self,
         combine: impl Fn(V, V) -> V + Send + Sync + 'static,
-    ) -> SourceOptions<Stream> {
+    ) -> SourceOptions<K> {
         self.ack_aggregate = Some(Arc::new(move |so_far, next| {
             combine(V::from_json(&so_far)?, V::from_json(&next)?).to_json()
         }));
