@@ -89,9 +89,11 @@ impl Table {
         let meta = &self.meta;
         let paged = meta.pages.len() as u64 * format::PAGE_BYTES as u64;
         let sections = [meta.hash, meta.filter];
-        let in_bounds = sections
-            .iter()
-            .all(|s| s.at.checked_add(s.len).is_some_and(|e| e <= paged));
+        let aligned = meta.hash.at.is_multiple_of(format::UNIT_BYTES as u64);
+        let in_bounds = aligned
+            && sections
+                .iter()
+                .all(|s| s.at.checked_add(s.len).is_some_and(|e| e <= paged));
         let ordered = meta
             .spaces
             .is_sorted_by(|a, b| a.space < b.space && a.end <= b.begin);
@@ -144,27 +146,28 @@ impl Table {
 
     #[inline]
     fn entry(&self, space: &SpaceMeta, at: usize) -> Result<Entry<'_>, Error> {
-        let head = self.pages.bytes(at, format::ENTRY_HEAD_BYTES)?;
-        let key_len = usize::from(u16::from_le_bytes([head[0], head[1]]));
-        let raw = u32::from_le_bytes([head[2], head[3], head[4], head[5]]);
-        let value_len = if raw == DELETED { 0 } else { raw as usize };
-        let body = self
-            .pages
-            .bytes(at + format::ENTRY_HEAD_BYTES, key_len + value_len)?;
-        let (key, value) = body.split_at(key_len);
-        let next =
-            (at + format::ENTRY_HEAD_BYTES + body.len()).next_multiple_of(format::UNIT_BYTES);
-        if next as u64 > space.end {
-            return Err(self
-                .pages
-                .corrupt(at, "an entry inside its space", "one behind it")
-                .into());
+        const HEAD: usize = format::ENTRY_HEAD_BYTES;
+        let mut bytes = self.pages.rest(at)?;
+        if bytes.len() < HEAD {
+            bytes = self.pages.bytes(at, HEAD)?;
         }
-        Ok(Entry {
-            key,
-            value: (raw != DELETED).then_some(value),
-            next,
-        })
+        let key_len = usize::from(u16::from_le_bytes([bytes[0], bytes[1]]));
+        let raw = u32::from_le_bytes([bytes[2], bytes[3], bytes[4], bytes[5]]);
+        let value_len = if raw == DELETED { 0 } else { raw as usize };
+        let len = HEAD + key_len + value_len;
+        if bytes.len() < len {
+            bytes = self.pages.bytes(at, len)?;
+        }
+        let (key, value) = (&bytes[HEAD..HEAD + key_len], &bytes[HEAD + key_len..len]);
+        let next = (at + len).next_multiple_of(format::UNIT_BYTES);
+        if next as u64 > space.end {
+            let wrong = self
+                .pages
+                .corrupt(at, "an entry inside its space", "one behind it");
+            return Err(wrong.into());
+        }
+        let value = (raw != DELETED).then_some(value);
+        Ok(Entry { key, value, next })
     }
 
     /// The place of the first entry of `space` with `key` or a larger one.

@@ -62,9 +62,11 @@ impl SlotsBuilder {
 /// The candidates of one hash.
 pub(crate) struct Slots<'a> {
     pages: &'a Pages,
+    section: Section,
+    /// Where the next slot lies in the section.
     at: usize,
-    count: usize,
-    index: usize,
+    /// The verified slots from there on, up to the end of a page.
+    rest: &'a [u8],
     seen: usize,
     tag: u32,
 }
@@ -72,34 +74,38 @@ pub(crate) struct Slots<'a> {
 impl<'a> Slots<'a> {
     #[inline]
     pub fn new(pages: &'a Pages, section: Section, hash: u64) -> Slots<'a> {
-        let count = section.len as usize / SLOT_BYTES;
-        let index = home(hash, count);
+        let at = home(hash, section.len as usize / SLOT_BYTES) * SLOT_BYTES;
+        let (rest, tag) = (&[][..], tag(hash));
         Slots {
             pages,
-            at: section.at as usize,
-            count,
-            index,
+            section,
+            at,
+            rest,
             seen: 0,
-            tag: tag(hash),
+            tag,
         }
     }
 
     /// The next place that may hold the key.
     #[inline]
     pub fn next(&mut self) -> Result<Option<usize>, Corruption> {
-        while self.seen < self.count {
-            let bytes = self
-                .pages
-                .bytes(self.at + self.index * SLOT_BYTES, SLOT_BYTES)?;
-            let slot = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        let end = self.section.len as usize;
+        while self.seen < end {
+            if self.at + SLOT_BYTES > end {
+                self.at = 0;
+                self.rest = &[];
+            }
+            let Some((slot, rest)) = self.rest.split_first_chunk() else {
+                self.rest = self.pages.rest(self.section.at as usize + self.at)?;
+                continue;
+            };
+            let slot = u32::from_le_bytes(*slot);
             if slot == 0 {
                 return Ok(None);
             }
-            self.seen += 1;
-            self.index += 1;
-            if self.index == self.count {
-                self.index = 0;
-            }
+            self.rest = rest;
+            self.at += SLOT_BYTES;
+            self.seen += SLOT_BYTES;
             if slot >> 24 == self.tag {
                 return Ok(Some((slot & 0xff_ffff) as usize * UNIT_BYTES));
             }

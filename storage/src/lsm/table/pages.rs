@@ -44,15 +44,26 @@ impl Pages {
         let first = at / PAGE_BYTES;
         let last = (at + len.max(1) - 1) / PAGE_BYTES;
         for page in first..=last {
-            let known = self
-                .verified
-                .get(page / 64)
-                .is_some_and(|w| w.get() >> (page % 64) & 1 == 1);
-            if !known {
-                self.verify(page)?;
-            }
+            self.want(page)?;
         }
         Ok(&self.map[at..at + len])
+    }
+
+    /// The verified bytes from `at` to the end of its page, at least one.
+    #[inline]
+    pub fn rest(&self, at: usize) -> Result<&[u8], Corruption> {
+        let page = at / PAGE_BYTES;
+        self.want(page)?;
+        Ok(&self.map[at..(page + 1) * PAGE_BYTES])
+    }
+
+    #[inline]
+    fn want(&self, page: usize) -> Result<(), Corruption> {
+        let word = self.verified.get(page / 64);
+        if word.is_some_and(|word| word.get() >> (page % 64) & 1 == 1) {
+            return Ok(());
+        }
+        self.verify(page)
     }
 
     /// Verifies a page that exists; false when it does not.

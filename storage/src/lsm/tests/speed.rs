@@ -140,6 +140,7 @@ async fn measure<E: Env>(env: E, dir: &Path, count: u64) {
     store.compact_all().await.unwrap();
     watch.lap("compact all", count);
     gets(&store, count, count, "table get, one run", &mut watch);
+    memory(count, &mut watch);
     for (order, what) in [
         (Order::Ascending, "scan up"),
         (Order::Descending, "scan down"),
@@ -167,6 +168,19 @@ async fn measure<E: Env>(env: E, dir: &Path, count: u64) {
     watch.lap("open", 1);
     store.scrub().await.unwrap();
     watch.lap("scrub", count);
+}
+
+/// What the memory itself gives at this moment: dependent random reads of one cache line.
+fn memory(count: u64, watch: &mut Stopwatch) {
+    let lines = vec![[1u64; 8]; count as usize];
+    *watch = Stopwatch::start();
+    let mut at = 0u64;
+    for _ in 0..count {
+        let step = lines[at as usize][3];
+        at = (at.wrapping_add(step).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20) % count;
+    }
+    black_box(at);
+    watch.lap("(random line of memory of that size)", count);
 }
 
 fn gets(store: &dyn Read, keys: u64, count: u64, what: &str, watch: &mut Stopwatch) {
