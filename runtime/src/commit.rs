@@ -120,6 +120,8 @@ pub(crate) trait Answer<A> {
     fn settled(&self);
     /// The log died before the append was known to be durable.
     fn lost(&self, answer: A, why: Error);
+    /// The log died: nothing more will be durable until it is opened again.
+    fn died(&self, why: &str);
 }
 
 /// Runs until the log is poisoned.
@@ -134,6 +136,7 @@ pub(crate) async fn run<E: Env, A>(group: &Group<E>, commit: &Commit<A>, to: &im
             tracing::error!(%error, "log failed, nothing more is acknowledged");
             let why = error.chain();
             commit.die(&why);
+            to.died(&why);
             while let Some(answer) = commit.next_unanswered() {
                 to.lost(answer, poisoned(&why));
             }

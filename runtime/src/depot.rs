@@ -180,6 +180,10 @@ impl<E: Env> Answer<PendingAppend> for Thread<E> {
         announce_growth(self);
     }
 
+    fn died(&self, why: &str) {
+        self.metrics.on_log_failure(why);
+    }
+
     fn lost(&self, append: PendingAppend, why: Error) {
         if let Some((_, reply)) = append.client {
             let text = "an append was accepted and is not known to be durable";

@@ -64,6 +64,8 @@ pub const NAMES: [(&str, &str, &str); 10] = [
 pub(crate) struct ModuleMetrics {
     pub(crate) threads: Vec<ThreadMetrics>,
     pub(crate) topologies: Vec<TopologyMetrics>,
+    /// Why a log of this module is dead, if one is.
+    pub(crate) log_failure: Mutex<Option<String>>,
     /// By depot and partition: first and next offset.
     pub(crate) depots: Vec<Vec<(AtomicU64, AtomicU64)>>,
 }
@@ -101,6 +103,7 @@ impl ModuleMetrics {
             ..TopologyMetrics::default()
         };
         ModuleMetrics {
+            log_failure: Mutex::default(),
             threads: (0..layout.threads)
                 .map(|_| ThreadMetrics::default())
                 .collect(),
@@ -179,6 +182,11 @@ impl ModuleMetrics {
                 .wrapping_add(more);
             topology.wake(total);
         }
+    }
+
+    /// A task thread can make nothing durable any more.
+    pub(crate) fn on_log_failure(&self, why: &str) {
+        lock(&self.log_failure).get_or_insert_with(|| why.to_owned());
     }
 
     /// The module stopped: whoever waits for a count is told.

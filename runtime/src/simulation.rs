@@ -169,6 +169,7 @@ impl Simulation {
         let definition = define(&module).unwrap_or_else(|error| panic!("{error}"));
         let mut config = SimConfig::with_faults(self.faults.disk);
         config.time_budget = self.time_budget;
+        #[cfg(feature = "mutants")]
         let _mutant = self.activate_mutant();
         let sim = Sim::new(self.seed, config);
         let (timer, timers) = mpsc::unbounded();
@@ -218,9 +219,6 @@ impl Simulation {
         rama_core::mutants::set(self.mutant.and_then(crate::mutants::Mutant::of_core));
         Off
     }
-
-    #[cfg(not(feature = "mutants"))]
-    fn activate_mutant(&self) {}
 }
 
 /// The cluster inside a simulation. Derefs to [`Cluster`].
@@ -245,6 +243,11 @@ impl SimulatedCluster {
         while !self.world.calm.get() {
             self.world.sim.sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Changes what disks do from now on, the machine's own power cuts aside.
+    pub fn set_disk_faults(&self, faults: sim::Faults) {
+        self.world.sim.set_faults(faults);
     }
 
     /// A random number of the seed.

@@ -29,7 +29,8 @@ pub struct ModuleStatus {
     pub tasks: u32,
     /// How many threads run them.
     pub threads: u32,
-    /// `running`, or `stopped` while it restarts.
+    /// `running`; `stopped` while it restarts; `failed` when a log died and the cluster must be
+    /// started again.
     pub state: String,
     /// Its depots, ticks left out.
     pub depots: Vec<DepotStatus>,
@@ -120,11 +121,23 @@ pub(crate) fn of(layout: &Layout, metrics: &ModuleMetrics, running: bool) -> Mod
         name: layout.module.clone(),
         tasks: layout.tasks,
         threads: layout.threads,
-        state: if running { "running" } else { "stopped" }.to_owned(),
+        state: state(metrics, running).to_owned(),
         depots: depots.collect(),
         topologies: topologies.collect(),
         appends: sum(|thread| thread.appends.load(Relaxed)),
         append_bytes: sum(|thread| thread.append_bytes.load(Relaxed)),
         selects: sum(|thread| thread.selects.load(Relaxed)),
+    }
+}
+
+fn state(metrics: &ModuleMetrics, running: bool) -> &'static str {
+    let failed = metrics
+        .log_failure
+        .lock()
+        .is_ok_and(|failure| failure.is_some());
+    match (running, failed) {
+        (false, _) => "stopped",
+        (true, true) => "failed",
+        (true, false) => "running",
     }
 }

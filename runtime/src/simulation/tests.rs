@@ -268,6 +268,35 @@ fn a_poison_record_becomes_a_dead_letter_and_can_be_dropped() {
     }
 }
 
+/// After the first failed flush nothing is acknowledged any more, and operators see it.
+#[test]
+fn a_failed_flush_ends_all_acknowledgments() {
+    for seed in seeds(20) {
+        Simulation::seed(seed).run(Bank::default(), |cluster| async move {
+            cluster.calm().await;
+            let deposits = cluster.depot(DEPOSITS);
+            deposits.append(&(1, 1)).await.unwrap();
+            assert_eq!(cluster.status().modules[0].state, "running");
+            let broken = sim::Faults {
+                write_error: 1_000_000,
+                flush_error: 1_000_000,
+                ..sim::Faults::none()
+            };
+            cluster.set_disk_faults(broken);
+            let error = deposits.append(&(1, 1)).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unknown, "{error:#}");
+            assert_eq!(cluster.status().modules[0].state, "failed");
+            cluster.set_disk_faults(sim::Faults::none());
+            let error = deposits.append(&(1, 1)).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Storage, "{error:#}");
+            assert!(
+                format!("{error:#}").contains("restart the cluster"),
+                "{error:#}"
+            );
+        });
+    }
+}
+
 fn jobs<F: Future<Output = ()>>(
     seed: u64,
     all_after: bool,
