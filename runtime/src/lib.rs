@@ -35,7 +35,7 @@ mod limits;
 mod message;
 pub mod metrics;
 mod microbatch_driver;
-#[cfg(feature = "mutants")]
+#[cfg(any(test, feature = "mutants"))]
 pub mod mutants;
 mod origin;
 mod reader;

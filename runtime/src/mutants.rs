@@ -1,7 +1,8 @@
 //! Deliberate mistakes of the stack below a simulated cluster, to prove that the tests see them.
 //!
-//! Compiled only with the feature `mutants`, which no release turns on. What must stay true: every
-//! mutant listed here is shown red by a simulation of a module; `list` is what that test walks.
+//! Compiled only into tests and with the feature `mutants`, which no release turns on. What must
+//! stay true: every mutant listed here is shown red by a simulation of a module; `list` is what
+//! that test walks.
 
 /// One deliberate mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

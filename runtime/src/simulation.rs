@@ -86,7 +86,7 @@ pub struct Simulation {
     faults: Faults,
     time_budget: Duration,
     options: ModuleOptions,
-    #[cfg(feature = "mutants")]
+    #[cfg(any(test, feature = "mutants"))]
     mutant: Option<crate::mutants::Mutant>,
 }
 
@@ -111,7 +111,7 @@ impl Simulation {
             faults: Faults::none(),
             time_budget: Duration::from_secs(600),
             options: ModuleOptions::default(),
-            #[cfg(feature = "mutants")]
+            #[cfg(any(test, feature = "mutants"))]
             mutant: None,
         }
     }
@@ -147,7 +147,7 @@ impl Simulation {
     }
 
     /// Runs with a deliberate mistake in the stack below.
-    #[cfg(feature = "mutants")]
+    #[cfg(any(test, feature = "mutants"))]
     pub fn mutant(mut self, mutant: Option<crate::mutants::Mutant>) -> Simulation {
         self.mutant = mutant;
         self
@@ -169,7 +169,7 @@ impl Simulation {
         let definition = define(&module).unwrap_or_else(|error| panic!("{error}"));
         let mut config = SimConfig::with_faults(self.faults.disk);
         config.time_budget = self.time_budget;
-        #[cfg(feature = "mutants")]
+        #[cfg(any(test, feature = "mutants"))]
         let _mutant = self.activate_mutant();
         let sim = Sim::new(self.seed, config);
         let (timer, timers) = mpsc::unbounded();
@@ -199,16 +199,16 @@ impl Simulation {
     }
 
     fn storage_options(&self) -> GroupOptions {
-        #[cfg(feature = "mutants")]
+        #[cfg(any(test, feature = "mutants"))]
         return GroupOptions {
             mutant: self.mutant.and_then(crate::mutants::Mutant::of_storage),
             ..GroupOptions::default()
         };
-        #[cfg(not(feature = "mutants"))]
+        #[cfg(not(any(test, feature = "mutants")))]
         GroupOptions::default()
     }
 
-    #[cfg(feature = "mutants")]
+    #[cfg(any(test, feature = "mutants"))]
     fn activate_mutant(&self) -> impl Drop + use<> {
         struct Off;
         impl Drop for Off {

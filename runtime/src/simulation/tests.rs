@@ -411,7 +411,6 @@ fn a_paused_stream_says_so_and_goes_on_later() {
 }
 
 /// Every mutant below the engine is seen by the bank.
-#[cfg(feature = "mutants")]
 #[test]
 fn every_mutant_turns_the_bank_red() {
     use crate::mutants::Mutant;
