@@ -142,7 +142,7 @@ fn settle(http: &Http) -> Result<(), String> {
     let started = Instant::now();
     loop {
         let status = http.get("/rest/status").map_err(|e| format!("could not read status: {e:?}"))?;
-        if lag(&status) == Some(0) {
+        if progress(&status).is_some_and(|(appended, processed)| appended == processed) {
             return Ok(());
         }
         if started.elapsed() > Duration::from_secs(120) {
@@ -152,12 +152,16 @@ fn settle(http: &Http) -> Result<(), String> {
     }
 }
 
-/// Records appended and not yet processed, over all topologies of the module.
-fn lag(status: &Value) -> Option<u64> {
+/// Records of all depots, and records whose effects are visible. Lag alone would not do: right
+/// after a restart it counts only the partitions that the coordinator has heard of.
+fn progress(status: &Value) -> Option<(u64, u64)> {
     let modules = status.get("modules")?.as_array()?;
     let bank = modules.iter().find(|module| module["name"] == "Bank")?;
-    let topologies = bank.get("topologies")?.as_array()?;
-    topologies.iter().map(|topology| topology.get("lag")?.as_u64()).sum()
+    let sum = |objects: &str, field: &str| {
+        let objects = bank.get(objects)?.as_array()?;
+        objects.iter().map(|object| object.get(field)?.as_u64()).sum::<Option<u64>>()
+    };
+    Some((sum("depots", "records")?, sum("topologies", "processed")?))
 }
 
 /// Sum of all balances, and the balance of each user.

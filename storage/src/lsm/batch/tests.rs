@@ -1,3 +1,6 @@
+//! Write batches: what is put in comes out, in order, and damage is refused.
+//! Relies on the public form of the batch alone.
+
 use super::*;
 
 fn sample() -> WriteBatch {

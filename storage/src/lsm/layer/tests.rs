@@ -1,3 +1,6 @@
+//! Layers of one space: point access, ordered access and range deletes agree.
+//! Relies on the layer alone, without a store below.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,6 @@
+//! The overlay against a model: what a topology sees of its own writes over a store.
+//! Relies on the simulator for the store below.
+
 use std::path::Path;
 
 use rama_io::sim::{Sim, SimConfig, SimEnv};
