@@ -1,26 +1,29 @@
 //! The program that [`main!`](crate::main) makes of a module.
 //!
-//! Relies on the gateway for `dev`. What must stay true: results go to stdout and everything else to
-//! stderr; the exit codes are those that `--help` lists, the same as of the `rama` command.
+//! Relies on `rama_gateway` for `dev` and for settings, and on `InProcessCluster` for `worker`. What
+//! must stay true: results go to stdout and everything else to stderr; the exit codes are those that
+//! `--help` lists, the same as of the `rama` command; a signal ends a server with every acknowledged
+//! record on disk and exit code 0.
+
+mod worker;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-
 use rama_gateway::dev;
 
 use crate::{Definition, DefinitionError, Module};
 
-/// A definition has mistakes, or something else did not work.
+/// The definition of the module has mistakes, or something else did not work.
 const FAILED: u8 = 1;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  it worked
+  0  it worked; a server was ended by Ctrl-C or SIGTERM
   1  it did not work; the definition of the module has mistakes
   2  the command line or a setting makes no sense
-  4  another server uses the data directory, or the data is of another shape of the module";
+  4  a safety check forbids it: the directory is in use, or its data has another shape";
 
 /// A module's own program.
 #[derive(Parser)]
@@ -34,8 +37,14 @@ struct Arguments {
 enum Command {
     /// Print the manifest as JSON: objects, schemas, topology graphs, versions.
     Describe,
-    /// Run the module as a server with its data in ./.rama, HTTP beside it.
+    /// Run the module on this machine, with HTTP beside it, until Ctrl-C or SIGTERM.
+    #[command(after_help = EXIT_CODES)]
     Dev(dev::Args),
+    /// Run the module's task threads over a directory, without HTTP, until Ctrl-C or SIGTERM.
+    ///
+    /// Prints one line on stdout when the module is ready and one when it has stopped.
+    #[command(after_help = EXIT_CODES)]
+    Worker(worker::Args),
 }
 
 /// Runs the command line of the process.
@@ -60,7 +69,8 @@ fn run(module: impl Module, arguments: impl IntoIterator<Item = OsString>) -> Ex
     };
     match arguments.command {
         Command::Describe => describe(&module),
-        Command::Dev(arguments) => dev::run(module, &arguments),
+        Command::Dev(args) => dev::run(module, &args),
+        Command::Worker(args) => worker::run(module, &args),
     }
 }
 
@@ -78,3 +88,6 @@ fn mistakes(error: &DefinitionError) -> ExitCode {
     eprintln!("error: {error}");
     ExitCode::from(FAILED)
 }
+
+#[cfg(test)]
+mod tests;
