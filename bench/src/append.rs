@@ -3,15 +3,19 @@
 //! Relies on `AckLevel::AppendAck`: every answered append is flushed. The closed-loop lines give
 //! throughput; the open-loop line, at half of it, gives the latency that counts.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rama::prelude::*;
+use rama_gateway::config::Config;
+use rama_gateway::server::{Server, bind};
 
 use crate::cluster::{self, Outcome, RECORDS, Records};
 use crate::device::DeviceLimit;
 use crate::environment::CpuMeter;
+use crate::loopback::Loopback;
 use crate::open_loop;
-use crate::report::Row;
+use crate::report::{Row, histogram};
 
 /// Record size and appends in flight of each closed-loop line.
 const LINES: &[(usize, usize)] = &[(100, 1), (100, 64), (100, 1024), (1024, 64), (1024, 1024)];
@@ -23,7 +27,7 @@ pub fn measure(dir: &std::path::Path, seconds: f64, limit: &DeviceLimit) -> Outc
     runtime.block_on(async {
         server.launch(Records).await?;
         let depot = server.cluster().depot(RECORDS);
-        let mut rows = Vec::new();
+        let mut rows = vec![over_loopback(&server.cluster(), seconds, limit).await?];
         let mut saturated = 0.0;
         for &(bytes, in_flight) in LINES {
             let row = closed(&depot, bytes, in_flight, seconds, limit).await;
@@ -37,6 +41,33 @@ pub fn measure(dir: &std::path::Path, seconds: f64, limit: &DeviceLimit) -> Outc
         server.shutdown().await?;
         Ok(rows)
     })
+}
+
+/// One HTTP client on one connection: the latency of a single durable append as a user sees it.
+async fn over_loopback(cluster: &Cluster, seconds: f64, limit: &DeviceLimit) -> Outcome<Row> {
+    let config = Config::default();
+    let listener = bind(config.http.host, 0, 1).await?;
+    let server = Server::start(listener, Arc::new(cluster.clone()), config.http.limits())?;
+    let address = server.address().to_string();
+    let client = tokio::task::spawn_blocking(move || -> std::io::Result<_> {
+        let mut connection = Loopback::connect(&address)?;
+        let body = format!("{{\"data\":\"{}\",\"ackLevel\":\"appendAck\"}}", ".".repeat(100));
+        let mut latencies = histogram();
+        let meter = CpuMeter::start();
+        let begin = Instant::now();
+        while begin.elapsed().as_secs_f64() < seconds {
+            let sent = Instant::now();
+            connection.post("/rest/Records/depot/texts/append", body.as_bytes())?;
+            latencies.saturating_record(sent.elapsed().as_nanos() as u64);
+        }
+        Ok((latencies, meter.stop()))
+    });
+    let (latencies, cpu) = client.await??;
+    server.stop().await;
+    let row = Row::new("append: 100 B, HTTP over loopback, 1 connection, flushed", latencies.len(), cpu)
+        .latency(&latencies);
+    let p50 = row.latency.map_or(0.0, |l| l.p50_us);
+    Ok(row.ratio(p50 / limit.durable_write.p50_us, "p50 of a durable write"))
 }
 
 fn request(

@@ -32,14 +32,18 @@ pub fn device_bytes_written() -> u64 {
         .unwrap_or(0)
 }
 
-/// A module with one depot and nothing else.
+/// A module with depots and nothing else.
 pub struct Records;
 
 /// Opaque records.
 pub const RECORDS: Depot<Vec<u8>> = Depot::named("*records");
 
+/// Records as HTTP clients write them.
+pub const TEXTS: Depot<String> = Depot::named("*texts");
+
 impl Module for Records {
     fn define(&self, m: &mut Setup) {
         m.depot(RECORDS, Partition::random());
+        m.depot(TEXTS, Partition::random());
     }
 }

@@ -7,6 +7,7 @@ mod append;
 mod cluster;
 mod device;
 mod environment;
+mod loopback;
 mod open_loop;
 mod point_read;
 mod report;
