@@ -44,11 +44,13 @@ fn of_struct(name: &Ident, data: &DataStruct, private: &TokenStream) -> Result<T
     let members: Vec<_> = data.fields.iter().enumerate().collect();
     let encode = members.iter().map(|(index, field)| {
         let (member, _) = fields::member(*index, field);
-        quote_spanned!(field.ty.span()=> #private::Key::encode_key(&self.#member, out);)
+        let ty = &field.ty;
+        quote_spanned!(ty.span()=> <#ty as #private::Key>::encode_key(&self.#member, out);)
     });
     let decode = members.iter().map(|(index, field)| {
         let (member, _) = fields::member(*index, field);
-        quote!(#member: #private::Key::decode_key(input)?)
+        let ty = &field.ty;
+        quote_spanned!(ty.span()=> #member: <#ty as #private::Key>::decode_key(input)?)
     });
     let json = struct_json(&data.fields, private);
     Ok(quote! {
@@ -79,14 +81,21 @@ fn struct_json(struct_fields: &Fields, private: &TokenStream) -> TokenStream {
         .map(|(i, field)| fields::member(i, field))
         .collect();
     let count = members.len();
+    let keys: Vec<_> = struct_fields
+        .iter()
+        .map(|field| {
+            let ty = &field.ty;
+            quote_spanned!(ty.span()=> <#ty as #private::Key>)
+        })
+        .collect();
     let (to, from) = match struct_fields {
         Fields::Named(_) => {
-            let to = members.iter().map(|(member, name)| {
-                quote!(map.insert(#name.into(), #private::Key::key_to_json(&self.#member));)
+            let to = members.iter().zip(&keys).map(|((member, name), key)| {
+                quote!(map.insert(#name.into(), #key::key_to_json(&self.#member));)
             });
-            let from = members.iter().map(|(member, name)| {
+            let from = members.iter().zip(&keys).map(|((member, name), key)| {
                 quote! {
-                    #member: #private::Key::key_from_json(
+                    #member: #key::key_from_json(
                         map.get(#name).ok_or_else(|| Self::wrong_json(json))?,
                     )?
                 }
@@ -105,22 +114,22 @@ fn struct_json(struct_fields: &Fields, private: &TokenStream) -> TokenStream {
             )
         }
         _ if count == 1 => (
-            quote!(#private::Key::key_to_json(&self.0)),
-            quote!(::std::result::Result::Ok(Self(#private::Key::key_from_json(json)?))),
+            quote!(#(#keys)*::key_to_json(&self.0)),
+            quote!(::std::result::Result::Ok(Self(#(#keys)*::key_from_json(json)?))),
         ),
         _ => {
             let indices: Vec<Index> = (0..count).map(Index::from).collect();
             (
                 quote! {
                     #private::serde_json::Value::Array(::std::vec![
-                        #(#private::Key::key_to_json(&self.#indices)),*
+                        #(#keys::key_to_json(&self.#indices)),*
                     ])
                 },
                 quote! {
                     let parts = json.as_array().filter(|parts| parts.len() == #count);
                     let parts = parts.ok_or_else(|| Self::wrong_json(json))?;
                     ::std::result::Result::Ok(
-                        Self(#(#private::Key::key_from_json(&parts[#indices])?),*)
+                        Self(#(#keys::key_from_json(&parts[#indices])?),*)
                     )
                 },
             )

@@ -15,6 +15,9 @@ use crate::access::{Access, Order};
 use crate::failure::{EventFailure, raise};
 use crate::task::Task;
 
+/// The store has 16 bits for the length of a key; some are left for bounds made from it.
+const KEY_BYTES_MAX: usize = 65_000;
+
 /// An encoded key; inline up to 40 bytes.
 #[derive(Clone, Default)]
 struct KeyBuf(SmallVec<[u8; 40]>);
@@ -185,6 +188,9 @@ impl Cursor {
     #[inline]
     pub(crate) fn enter<'a>(&self, task: &'a Task) -> (&'a dyn Access, SpaceId) {
         let access = task.access();
+        if self.key.0.len() > KEY_BYTES_MAX {
+            self.too_long();
+        }
         let Some(space) = self.space else {
             raise(EventFailure::Undeclared {
                 pstate: self.pstate.to_owned(),
@@ -206,6 +212,18 @@ impl Cursor {
         if home != access.task_id() {
             self.wrong_task(access.task_id(), home);
         }
+    }
+
+    #[cold]
+    fn too_long(&self) -> ! {
+        raise(EventFailure::Unsupported {
+            message: format!(
+                "a path into {} has a key of {} bytes, the limit is {KEY_BYTES_MAX}; keep large \
+                 data in values",
+                self.pstate,
+                self.key.0.len()
+            ),
+        })
     }
 
     #[cold]

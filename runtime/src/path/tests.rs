@@ -375,6 +375,35 @@ fn bytes_of_another_type_are_not_served() {
 }
 
 #[test]
+fn a_key_that_no_store_takes_fails_the_event() {
+    let state = TestPState::<Map<String, u64>>::new();
+    let long = "x".repeat(70_000);
+    let failed = guard(|| state.local().key(&long).set(state.task(), 1));
+    assert!(matches!(failed, Err(EventFailure::Unsupported { .. })), "{failed:?}");
+}
+
+/// The hot path of a counter, `key(..).update(..)`: two calls into the access, key and value encoded
+/// into buffers that are already there. Prints its cost over the ordered map of the test; the claim
+/// about it is made with an optimized build.
+#[test]
+fn updating_a_counter_costs_little() {
+    let state = TestPState::<Map<String, u64>>::new();
+    let (counts, task) = (state.local(), state.task());
+    let words: Vec<String> = (0..64).map(|n| format!("word{n}")).collect();
+    let rounds = if std::env::var_os("RAMA_SPEED").is_some() { 100_000 } else { 10 };
+    let start = std::time::Instant::now();
+    for _ in 0..rounds {
+        for word in &words {
+            counts.key(word).update(task, |n| n.unwrap_or(0) + 1);
+        }
+    }
+    let per_update = start.elapsed() / (rounds * words.len() as u32);
+    println!("{per_update:?} per update");
+    assert_eq!(state.reads(), u64::from(rounds) * 64);
+    assert_eq!(counts.values(task), vec![u64::from(rounds); 64]);
+}
+
+#[test]
 fn standard_collections_are_values() {
     let state = TestPState::<Map<u64, BTreeMap<String, Vec<u64>>>>::new();
     let value = BTreeMap::from([("a".to_owned(), vec![1, 2])]);
