@@ -11,7 +11,7 @@ mod hosting;
 mod tests;
 
 use std::future::Future;
-use std::io;
+use std::io::{self, Write, stdout};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -130,11 +130,12 @@ fn try_run(module: impl Module, args: &Args) -> Result<(), Failure> {
         let hosting = Hosting::start(config, module).await?;
         let dir = hosting.dir().to_owned();
         let text = banner::text(hosting.cluster(), hosting.url(), &dir, hosting.took());
-        println!("{text}");
+        let _ = writeln!(stdout(), "{text}");
         stopped.await;
         tracing::info!("stopping");
         hosting.close().await?;
-        println!("Stopped. Data kept in {}", dir.display());
+        // Whoever started the server may have closed its output: that must not spoil a clean end.
+        let _ = writeln!(stdout(), "Stopped. Data kept in {}", dir.display());
         Ok(())
     })
 }
