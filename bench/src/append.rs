@@ -23,7 +23,10 @@ const LINES: &[(usize, usize)] = &[(100, 1), (100, 64), (100, 1024), (1024, 64),
 /// Measures appends on a fresh cluster under `dir`.
 pub fn measure(dir: &std::path::Path, seconds: f64, limit: &DeviceLimit) -> Outcome<Vec<Row>> {
     let (server, _scratch) = cluster::start(dir, 2)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         server.launch(Records).await?;
         let depot = server.cluster().depot(RECORDS);
@@ -51,7 +54,10 @@ async fn over_loopback(cluster: &Cluster, seconds: f64, limit: &DeviceLimit) -> 
     let address = server.address().to_string();
     let client = tokio::task::spawn_blocking(move || -> std::io::Result<_> {
         let mut connection = Loopback::connect(&address)?;
-        let body = format!("{{\"data\":\"{}\",\"ackLevel\":\"appendAck\"}}", ".".repeat(100));
+        let body = format!(
+            "{{\"data\":\"{}\",\"ackLevel\":\"appendAck\"}}",
+            ".".repeat(100)
+        );
         let mut latencies = histogram();
         let meter = CpuMeter::start();
         let begin = Instant::now();
@@ -64,8 +70,12 @@ async fn over_loopback(cluster: &Cluster, seconds: f64, limit: &DeviceLimit) -> 
     });
     let (latencies, cpu) = client.await??;
     server.stop().await;
-    let row = Row::new("append: 100 B, HTTP over loopback, 1 connection, flushed", latencies.len(), cpu)
-        .latency(&latencies);
+    let row = Row::new(
+        "append: 100 B, HTTP over loopback, 1 connection, flushed",
+        latencies.len(),
+        cpu,
+    )
+    .latency(&latencies);
     let p50 = row.latency.map_or(0.0, |l| l.p50_us);
     Ok(row.ratio(p50 / limit.durable_write.p50_us, "p50 of a durable write"))
 }
@@ -73,7 +83,8 @@ async fn over_loopback(cluster: &Cluster, seconds: f64, limit: &DeviceLimit) -> 
 fn request(
     depot: &DepotClient<Vec<u8>>,
     bytes: usize,
-) -> impl Fn(u64) -> futures_util::future::BoxFuture<'static, bool> + Clone + Send + Sync + 'static {
+) -> impl Fn(u64) -> futures_util::future::BoxFuture<'static, bool> + Clone + Send + Sync + 'static
+{
     let depot = depot.clone();
     move |number| {
         let mut record = vec![b'.'; bytes];
@@ -119,11 +130,7 @@ async fn open(depot: &DepotClient<Vec<u8>>, per_second: f64, seconds: f64) -> Ro
 }
 
 /// Batches of a thousand records per call, eight calls in flight.
-async fn batched(
-    depot: &DepotClient<Vec<u8>>,
-    seconds: f64,
-    limit: &DeviceLimit,
-) -> Outcome<Row> {
+async fn batched(depot: &DepotClient<Vec<u8>>, seconds: f64, limit: &DeviceLimit) -> Outcome<Row> {
     const BATCH: usize = 1000;
     const BYTES: usize = 1024;
     let records = vec![vec![b'.'; BYTES]; BATCH];
@@ -139,9 +146,13 @@ async fn batched(
     let cpu = meter.stop();
     let count = outcome.finished * BATCH as u64;
     let payload = count * BYTES as u64;
-    let row = Row::new("append: 1024 B, batches of 1000, 8 in flight, flushed", count, cpu)
-        .payload(payload)
-        .written(cluster::device_bytes_written() - before, payload);
+    let row = Row::new(
+        "append: 1024 B, batches of 1000, 8 in flight, flushed",
+        count,
+        cpu,
+    )
+    .payload(payload)
+    .written(cluster::device_bytes_written() - before, payload);
     let share = payload as f64 / cpu.seconds / limit.write_bytes_per_second;
     Ok(row.ratio(share, "sequential bandwidth"))
 }

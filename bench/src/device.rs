@@ -46,7 +46,11 @@ impl Scratch {
         let scratch = Scratch { path, bytes };
         let file = scratch.open(0)?;
         let mut ring = Ring::new(file, 4, MIB)?;
-        ring.run(bytes / MIB as u64, |i| (i * MIB as u64, Kind::Write), |_| ())?;
+        ring.run(
+            bytes / MIB as u64,
+            |i| (i * MIB as u64, Kind::Write),
+            |_| (),
+        )?;
         rustix::fs::fsync(&ring.file)?;
         Ok(scratch)
     }
@@ -85,9 +89,15 @@ struct Ring {
 
 impl Ring {
     fn new(file: File, depth: u32, block: usize) -> io::Result<Ring> {
-        let buffers =
-            (0..depth).map(|_| MmapMut::map_anon(block)).collect::<io::Result<Vec<_>>>()?;
-        Ok(Ring { ring: IoUring::new(depth.max(8))?, file, buffers, block })
+        let buffers = (0..depth)
+            .map(|_| MmapMut::map_anon(block))
+            .collect::<io::Result<Vec<_>>>()?;
+        Ok(Ring {
+            ring: IoUring::new(depth.max(8))?,
+            file,
+            buffers,
+            block,
+        })
     }
 
     /// Runs `count` operations keeping every buffer busy; `done` gets each one's latency.
@@ -176,9 +186,13 @@ fn timed(
     let mut operations = 0;
     while start.elapsed().as_secs_f64() < seconds {
         let base = operations;
-        ring.run(chunk, |i| plan(base + i), |took| {
-            latencies.saturating_record(took.as_nanos() as u64);
-        })?;
+        ring.run(
+            chunk,
+            |i| plan(base + i),
+            |took| {
+                latencies.saturating_record(took.as_nanos() as u64);
+            },
+        )?;
         operations += chunk;
     }
     Ok((operations, meter.stop(), latencies))
@@ -187,8 +201,9 @@ fn timed(
 fn sequential(scratch: &Scratch, seconds: f64) -> io::Result<(f64, Row)> {
     let mut ring = Ring::new(scratch.open(0)?, 4, MIB)?;
     let blocks = scratch.bytes / MIB as u64;
-    let (count, cpu, latencies) =
-        timed(&mut ring, seconds, 64, |i| ((i % blocks) * MIB as u64, Kind::Write))?;
+    let (count, cpu, latencies) = timed(&mut ring, seconds, 64, |i| {
+        ((i % blocks) * MIB as u64, Kind::Write)
+    })?;
     let bytes = count * MIB as u64;
     let row = Row::new("device: sequential write, 1 MiB × 4, O_DIRECT", count, cpu)
         .latency(&latencies)
@@ -199,11 +214,16 @@ fn sequential(scratch: &Scratch, seconds: f64) -> io::Result<(f64, Row)> {
 fn durable_latency(scratch: &Scratch, seconds: f64) -> io::Result<(Latency, Row)> {
     let mut ring = Ring::new(scratch.open(libc::O_DSYNC)?, 1, PAGE)?;
     let blocks = scratch.bytes / PAGE as u64;
-    let (count, cpu, latencies) =
-        timed(&mut ring, seconds, 64, |i| ((i % blocks) * PAGE as u64, Kind::Write))?;
-    let row = Row::new("device: durable write, 4 KiB × 1, O_DIRECT+O_DSYNC", count, cpu)
-        .latency(&latencies)
-        .payload(count * PAGE as u64);
+    let (count, cpu, latencies) = timed(&mut ring, seconds, 64, |i| {
+        ((i % blocks) * PAGE as u64, Kind::Write)
+    })?;
+    let row = Row::new(
+        "device: durable write, 4 KiB × 1, O_DIRECT+O_DSYNC",
+        count,
+        cpu,
+    )
+    .latency(&latencies)
+    .payload(count * PAGE as u64);
     Ok((Latency::of(&latencies), row))
 }
 
@@ -212,7 +232,10 @@ fn random_reads(scratch: &Scratch, seconds: f64) -> io::Result<(f64, Row)> {
     let blocks = scratch.bytes / PAGE as u64;
     // A fixed odd multiplier walks the blocks in a scattered order without a random source.
     let (count, cpu, latencies) = timed(&mut ring, seconds, 1024, |i| {
-        ((i.wrapping_mul(0x9E37_79B9_7F4A_7C15) % blocks) * PAGE as u64, Kind::Read)
+        (
+            (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) % blocks) * PAGE as u64,
+            Kind::Read,
+        )
     })?;
     let row = Row::new("device: random read, 4 KiB × 32, O_DIRECT", count, cpu)
         .latency(&latencies)

@@ -38,14 +38,21 @@ impl Environment {
             memory_mib: field("/proc/meminfo", "MemTotal")
                 .and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok())
                 .map_or(0, |kib| kib / 1024),
-            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            kernel: rustix::system::uname()
+                .release()
+                .to_string_lossy()
+                .into_owned(),
             file_system: file_system(dir),
             load_average: fs::read_to_string("/proc/loadavg")
                 .ok()
                 .and_then(|text| text.split_whitespace().next()?.parse().ok())
                 .unwrap_or(0.0),
             version: env!("CARGO_PKG_VERSION").into(),
-            profile: if cfg!(debug_assertions) { "debug" } else { "release" },
+            profile: if cfg!(debug_assertions) {
+                "debug"
+            } else {
+                "release"
+            },
         }
     }
 }
@@ -62,7 +69,9 @@ fn file_system(dir: &std::path::Path) -> String {
     let mut best = (0, "unknown".to_string());
     for line in mounts.lines() {
         let mut words = line.split_whitespace().skip(1);
-        let (Some(mount), Some(kind)) = (words.next(), words.next()) else { continue };
+        let (Some(mount), Some(kind)) = (words.next(), words.next()) else {
+            continue;
+        };
         if dir.starts_with(mount) && mount.len() >= best.0 {
             best = (mount.len(), kind.to_string());
         }
@@ -91,7 +100,11 @@ pub struct CpuUse {
 impl CpuMeter {
     /// Starts measuring.
     pub fn start() -> CpuMeter {
-        CpuMeter { own: own_seconds(), all: busy_seconds(), at: Instant::now() }
+        CpuMeter {
+            own: own_seconds(),
+            all: busy_seconds(),
+            at: Instant::now(),
+        }
     }
 
     /// Ends measuring.
@@ -100,7 +113,11 @@ impl CpuMeter {
         let own_seconds = own_seconds() - self.own;
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get()) as f64;
         let foreign = (busy_seconds() - self.all - own_seconds).max(0.0);
-        CpuUse { seconds, own_seconds, foreign_share: foreign / (seconds * cores).max(1e-9) }
+        CpuUse {
+            seconds,
+            own_seconds,
+            foreign_share: foreign / (seconds * cores).max(1e-9),
+        }
     }
 }
 
@@ -108,18 +125,29 @@ fn own_seconds() -> f64 {
     let text = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The command name may hold spaces; fields are counted after its closing parenthesis.
     let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks: u64 =
-        rest.split_whitespace().skip(11).take(2).filter_map(|word| word.parse::<u64>().ok()).sum();
+    let ticks: u64 = rest
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|word| word.parse::<u64>().ok())
+        .sum();
     ticks as f64 / rustix::param::clock_ticks_per_second() as f64
 }
 
 fn busy_seconds() -> f64 {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
     let line = text.lines().next().unwrap_or_default();
-    let ticks: Vec<u64> =
-        line.split_whitespace().skip(1).filter_map(|word| word.parse().ok()).collect();
+    let ticks: Vec<u64> = line
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|word| word.parse().ok())
+        .collect();
     // user nice system idle iowait irq softirq steal: all but idle and iowait.
-    let busy: u64 =
-        ticks.iter().enumerate().filter(|(i, _)| ![3, 4].contains(i) && *i < 8).map(|(_, t)| t).sum();
+    let busy: u64 = ticks
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| ![3, 4].contains(i) && *i < 8)
+        .map(|(_, t)| t)
+        .sum();
     busy as f64 / rustix::param::clock_ticks_per_second() as f64
 }

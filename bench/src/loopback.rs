@@ -21,7 +21,11 @@ impl Loopback {
     pub fn connect(address: &str) -> io::Result<Loopback> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        Ok(Loopback { stream, buffer: Vec::new(), request: Vec::new() })
+        Ok(Loopback {
+            stream,
+            buffer: Vec::new(),
+            request: Vec::new(),
+        })
     }
 
     /// Posts a JSON body and waits for the whole answer.
@@ -50,7 +54,9 @@ impl Loopback {
                 return Err(io::Error::other("the server closed the connection"));
             }
             self.buffer.extend_from_slice(&chunk[..read]);
-            let Some(head) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
+            let Some(head) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") else {
+                continue;
+            };
             let text = String::from_utf8_lossy(&self.buffer[..head]).to_ascii_lowercase();
             if !text.starts_with("http/1.1 200") {
                 let line = text.lines().next().unwrap_or_default().to_string();
@@ -58,7 +64,12 @@ impl Loopback {
             }
             let length = text
                 .lines()
-                .find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok())
+                .find_map(|line| {
+                    line.strip_prefix("content-length:")?
+                        .trim()
+                        .parse::<usize>()
+                        .ok()
+                })
                 .ok_or_else(|| io::Error::other("the answer has no Content-Length"))?;
             if self.buffer.len() >= head + 4 + length {
                 return Ok(());

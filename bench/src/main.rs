@@ -109,7 +109,10 @@ fn run(arguments: &Arguments) -> cluster::Outcome<Report> {
     bar.enable_steady_tick(std::time::Duration::from_millis(200));
     bar.set_message("device");
     let (limit, mut rows) = device::measure(&arguments.dir, arguments.seconds).map_err(|e| {
-        format!("could not measure the device under {}: {e}", arguments.dir.display())
+        format!(
+            "could not measure the device under {}: {e}",
+            arguments.dir.display()
+        )
     })?;
     rows.extend(workload(arguments, &limit, &bar)?);
     bar.finish_and_clear();

@@ -60,7 +60,11 @@ where
         latencies.saturating_record(took.as_nanos() as u64);
         finished += 1;
     }
-    Outcome { finished, failed: failed.load(Ordering::Relaxed), latencies }
+    Outcome {
+        finished,
+        failed: failed.load(Ordering::Relaxed),
+        latencies,
+    }
 }
 
 /// Keeps `in_flight` requests going for `duration`: the throughput a server can give. Its latency is
@@ -90,9 +94,15 @@ where
             })
         })
         .collect();
-    let mut outcome = Outcome { finished: 0, failed: 0, latencies: histogram() };
+    let mut outcome = Outcome {
+        finished: 0,
+        failed: 0,
+        latencies: histogram(),
+    };
     for worker in workers {
-        let Ok((latencies, finished, failed)) = worker.await else { continue };
+        let Ok((latencies, finished, failed)) = worker.await else {
+            continue;
+        };
         // Histograms of equal bounds always add up.
         let _ = outcome.latencies.add(&latencies);
         outcome.finished += finished;

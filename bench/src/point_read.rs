@@ -38,23 +38,28 @@ impl Module for Reads {
         m.depot(ORDERS, Partition::random());
         let mut mb = m.microbatch("reads");
         let (values, found) = (mb.pstate(VALUES), mb.pstate(FOUND));
-        mb.source(ORDERS).all_partition().each(move |task, order| match order {
-            // Keys are numbered per task and never looked up from outside: alignment is by number.
-            Order::Load { from, to } => {
-                for key in from..to {
-                    values.unaligned().key(&key).set(task, vec![b'.'; 100]);
+        mb.source(ORDERS)
+            .all_partition()
+            .each(move |task, order| match order {
+                // Keys are numbered per task and never looked up from outside: alignment is by number.
+                Order::Load { from, to } => {
+                    for key in from..to {
+                        values.unaligned().key(&key).set(task, vec![b'.'; 100]);
+                    }
                 }
-            }
-            Order::Read { seed } => {
-                let mut bytes = 0u64;
-                for n in 0..READS_PER_ORDER {
-                    let key = (seed + n).wrapping_mul(0x9E37_79B9_7F4A_7C15) % KEYS_PER_TASK;
-                    let value = values.unaligned().key(&key).get(task);
-                    bytes += value.map_or(0, |value| value.len() as u64);
+                Order::Read { seed } => {
+                    let mut bytes = 0u64;
+                    for n in 0..READS_PER_ORDER {
+                        let key = (seed + n).wrapping_mul(0x9E37_79B9_7F4A_7C15) % KEYS_PER_TASK;
+                        let value = values.unaligned().key(&key).get(task);
+                        bytes += value.map_or(0, |value| value.len() as u64);
+                    }
+                    found
+                        .unaligned()
+                        .key(&u64::from(task.id()))
+                        .update(task, |n| n.unwrap_or(0) + bytes);
                 }
-                found.unaligned().key(&u64::from(task.id())).update(task, |n| n.unwrap_or(0) + bytes);
-            }
-        });
+            });
     }
 }
 
@@ -62,29 +67,42 @@ impl Module for Reads {
 pub fn measure(dir: &Path, limit: &DeviceLimit) -> Outcome<Vec<Row>> {
     let (server, _scratch) = cluster::start(dir, 2)?;
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get()) as u64;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         server.launch(Reads).await?;
         let depot = server.cluster().depot(ORDERS);
         const LOAD: u64 = 10_000;
         for from in (0..KEYS_PER_TASK).step_by(LOAD as usize) {
-            let order = Order::Load { from, to: (from + LOAD).min(KEYS_PER_TASK) };
+            let order = Order::Load {
+                from,
+                to: (from + LOAD).min(KEYS_PER_TASK),
+            };
             depot.append_with(&order, AckLevel::AppendAck).await?;
         }
         let loads = KEYS_PER_TASK.div_ceil(LOAD);
         server.wait_for_processed("Reads", "reads", loads).await?;
         server.cluster().pause("Reads", "reads").await?;
         for seed in 0..ORDERS_PER_TASK {
-            let order = Order::Read { seed: seed * READS_PER_ORDER };
+            let order = Order::Read {
+                seed: seed * READS_PER_ORDER,
+            };
             depot.append_with(&order, AckLevel::AppendAck).await?;
         }
         let meter = CpuMeter::start();
         server.cluster().resume("Reads", "reads").await?;
-        server.wait_for_processed("Reads", "reads", loads + ORDERS_PER_TASK).await?;
+        server
+            .wait_for_processed("Reads", "reads", loads + ORDERS_PER_TASK)
+            .await?;
         let cpu = meter.stop();
         let tasks = 2u64.max(threads.next_power_of_two());
         let reads = ORDERS_PER_TASK * READS_PER_ORDER * tasks;
-        let row = Row::new(format!("point-read: in a topology, {threads} cores"), reads, cpu);
+        let row = Row::new(
+            format!("point-read: in a topology, {threads} cores"),
+            reads,
+            cpu,
+        );
         let ratio = row.per_second / limit.reads_per_second;
         server.shutdown().await?;
         Ok(vec![row.ratio(ratio, "4 KiB device reads")])

@@ -124,15 +124,29 @@ impl Report {
         table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
         table.set_content_arrangement(ContentArrangement::Dynamic);
         table.set_header([
-            "workload", "per second", "MB/s", "p50 µs", "p99 µs", "p99.9 µs", "CPU µs/op", "B/B",
-            "against the device", "foreign CPU",
+            "workload",
+            "per second",
+            "MB/s",
+            "p50 µs",
+            "p99 µs",
+            "p99.9 µs",
+            "CPU µs/op",
+            "B/B",
+            "against the device",
+            "foreign CPU",
         ]);
         for row in &self.rows {
             let latency = |pick: fn(&Latency) -> f64| {
-                row.latency.as_ref().map_or("–".into(), |l| format!("{:.1}", pick(l)))
+                row.latency
+                    .as_ref()
+                    .map_or("–".into(), |l| format!("{:.1}", pick(l)))
             };
             let foreign = row.foreign_share * 100.0;
-            let void = if foreign > 10.0 { " (latency void)" } else { "" };
+            let void = if foreign > 10.0 {
+                " (latency void)"
+            } else {
+                ""
+            };
             table.add_row([
                 row.name.clone(),
                 grouped(row.per_second),
@@ -141,8 +155,11 @@ impl Report {
                 latency(|l| l.p99_us),
                 latency(|l| l.p999_us),
                 format!("{:.2}", row.cpu_us_per_operation),
-                row.bytes_per_payload_byte.map_or("–".into(), |v| format!("{v:.3}")),
-                row.ratio.as_ref().map_or("–".into(), |(v, to)| format!("{v:.2}× {to}")),
+                row.bytes_per_payload_byte
+                    .map_or("–".into(), |v| format!("{v:.3}")),
+                row.ratio
+                    .as_ref()
+                    .map_or("–".into(), |(v, to)| format!("{v:.2}× {to}")),
                 format!("{foreign:.0} %{void}"),
             ]);
         }

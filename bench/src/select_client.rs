@@ -25,25 +25,35 @@ impl Module for Values {
         m.depot(WRITES, Partition::hash_by(|key: &u64| *key));
         let mut mb = m.microbatch("write");
         let values = mb.pstate(VALUES);
-        mb.source(WRITES).each(move |task, key| values.key(&key).set(task, vec![b'.'; 100]));
+        mb.source(WRITES)
+            .each(move |task, key| values.key(&key).set(task, vec![b'.'; 100]));
     }
 }
 
 fn request(
     values: &PStateClient<Map<u64, Vec<u8>>>,
-) -> impl Fn(u64) -> futures_util::future::BoxFuture<'static, bool> + Clone + Send + Sync + 'static {
+) -> impl Fn(u64) -> futures_util::future::BoxFuture<'static, bool> + Clone + Send + Sync + 'static
+{
     let values = values.clone();
     move |number| {
         let values = values.clone();
         let key = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) % KEYS;
-        Box::pin(async move { values.select_one(VALUES.key(&key)).await.is_ok_and(|v| v.is_some()) })
+        Box::pin(async move {
+            values
+                .select_one(VALUES.key(&key))
+                .await
+                .is_ok_and(|v| v.is_some())
+        })
     }
 }
 
 /// Measures selects on a fresh cluster under `dir`.
 pub fn measure(dir: &Path, seconds: f64, limit: &DeviceLimit) -> Outcome<Vec<Row>> {
     let (server, _scratch) = cluster::start(dir, 2)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         server.launch(Values).await?;
         let keys: Vec<u64> = (0..KEYS).collect();

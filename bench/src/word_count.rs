@@ -54,7 +54,9 @@ pub fn measure(dir: &Path, copies: usize, limit: &DeviceLimit) -> Outcome<Vec<Ro
     for word in lines.iter().flat_map(|line| words(line.clone())) {
         *expected.entry(word).or_default() += copies as u64;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let mut rows = vec![exact(dir, &lines, copies, &expected, limit).await?];
         rows.push(streamed(dir, &lines, copies, &expected).await?);
@@ -72,9 +74,15 @@ async fn check(
     expected: &BTreeMap<String, u64>,
 ) -> Outcome<()> {
     for (word, count) in expected {
-        let found = cluster.pstate(pstate).select_one(pstate.key(word)).await?.unwrap_or(0);
+        let found = cluster
+            .pstate(pstate)
+            .select_one(pstate.key(word))
+            .await?
+            .unwrap_or(0);
         if found != *count {
-            return Err(format!("{word} was counted {found} times, it occurs {count} times").into());
+            return Err(
+                format!("{word} was counted {found} times, it occurs {count} times").into(),
+            );
         }
     }
     Ok(())
@@ -101,14 +109,20 @@ async fn exact(
     let before = cluster::device_bytes_written();
     let meter = CpuMeter::start();
     cluster.resume("Exact", "exact_count").await?;
-    server.wait_for_processed("Exact", "exact_count", (lines.len() * copies) as u64).await?;
+    server
+        .wait_for_processed("Exact", "exact_count", (lines.len() * copies) as u64)
+        .await?;
     let cpu = meter.stop();
     let written = cluster::device_bytes_written() - before;
     check(&cluster, EXACT_COUNTS, expected).await?;
     let payload = BOOK.len() as u64 * copies as u64;
-    let row = Row::new("word-count: microbatch, exactly once, words", total(expected), cpu)
-        .payload(payload)
-        .written(written, payload);
+    let row = Row::new(
+        "word-count: microbatch, exactly once, words",
+        total(expected),
+        cpu,
+    )
+    .payload(payload)
+    .written(written, payload);
     server.shutdown().await?;
     let share = payload as f64 / cpu.seconds / limit.write_bytes_per_second;
     Ok(row.ratio(share, "sequential bandwidth (text bytes)"))
@@ -141,7 +155,11 @@ async fn streamed(
     let cpu = meter.stop();
     check(&cluster, COUNTS, expected).await?;
     server.shutdown().await?;
-    Ok(Row::new("word-count: stream, acknowledged after state, words", total(expected), cpu)
-        .latency(&latencies)
-        .payload(BOOK.len() as u64 * copies as u64))
+    Ok(Row::new(
+        "word-count: stream, acknowledged after state, words",
+        total(expected),
+        cpu,
+    )
+    .latency(&latencies)
+    .payload(BOOK.len() as u64 * copies as u64))
 }

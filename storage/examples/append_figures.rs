@@ -77,7 +77,10 @@ fn device(dir: &Path, time: Duration) -> Done {
     let path = dir.join("device");
     std::fs::write(&path, vec![0; 16 << 20])?;
     let flags = O_DIRECT | O_DSYNC;
-    let file = OpenOptions::new().write(true).custom_flags(flags).open(&path)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .custom_flags(flags)
+        .open(&path)?;
     let (block, begin, mut nanos) = (Box::new(Block([1; 4096])), Instant::now(), Vec::new());
     while begin.elapsed() < time {
         let at = Instant::now();
@@ -149,8 +152,13 @@ async fn appends(
                 let at = Instant::now();
                 let entry = Entry::new().append(0, LOG, env.wall_ms(), &[&RECORD]);
                 let appended = group.append(entry).expect("an open group");
-                group.wait_durable(appended.index).await.expect("a sound disk");
-                group.apply(appended.index.max(group.applied())).expect("durable");
+                group
+                    .wait_durable(appended.index)
+                    .await
+                    .expect("a sound disk");
+                group
+                    .apply(appended.index.max(group.applied()))
+                    .expect("durable");
                 nanos.borrow_mut().push(at.elapsed().as_nanos() as u64);
             }
             running.set(running.get() - 1);
@@ -165,7 +173,10 @@ async fn appends(
     let nanos = nanos.take();
     let payload = nanos.len() as f64 * RECORD.len() as f64;
     let rate = nanos.len() as f64 / seconds / 1000.0;
-    report(&format!("group, fill {fill_bytes}, {in_flight} in flight"), nanos);
+    report(
+        &format!("group, fill {fill_bytes}, {in_flight} in flight"),
+        nanos,
+    );
     let written = stats.entry_bytes + stats.segment_bytes + stats.fill_bytes;
     println!(
         "{:44} {rate:.1} k/s, {:.3} bytes written per byte, {:.1} entries per write",
@@ -185,7 +196,9 @@ async fn recovery(env: &GlommioEnv, dir: &Path) -> Done {
     for round in 0..8192_u64 {
         let mut batch = WriteBatch::new();
         for key in 0..64_u64 {
-            let key = (round * 64 + key).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+            let key = (round * 64 + key)
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                .to_be_bytes();
             batch.put(SpaceId(1), &key, &RECORD);
         }
         let records = [RECORD.as_slice(); 64];
@@ -203,7 +216,10 @@ async fn recovery(env: &GlommioEnv, dir: &Path) -> Done {
     let begin = Instant::now();
     let (group, recovered) = open().await?;
     let millis = begin.elapsed().as_millis();
-    println!("open 1 GiB: {millis} ms, {} entries replayed", recovered.replayed);
+    println!(
+        "open 1 GiB: {millis} ms, {} entries replayed",
+        recovered.replayed
+    );
     assert_eq!(recovered.last_index, last);
     group.close().await?;
     std::fs::remove_dir_all(dir)?;

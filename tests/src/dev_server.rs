@@ -46,7 +46,11 @@ impl DevServer {
             let address = address.trim().to_string();
             (!address.is_empty() && Http::new(&address).ready()).then_some(address)
         });
-        DevServer { child, address, ready_after: started.elapsed() }
+        DevServer {
+            child,
+            address,
+            ready_after: started.elapsed(),
+        }
     }
 
     /// The base address, such as `http://127.0.0.1:40000`.
@@ -63,14 +67,21 @@ impl DevServer {
     pub fn resident_mib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let line = status.unwrap_or_default();
-        let line = line.lines().find(|line| line.starts_with("VmRSS:")).map(str::to_string);
-        line.and_then(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok()).unwrap_or(0) / 1024
+        let line = line
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .map(str::to_string);
+        line.and_then(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok())
+            .unwrap_or(0)
+            / 1024
     }
 
     /// `kill -9`: no warning, no flush.
     pub fn kill(mut self) {
         self.child.kill().expect("the server is our child");
-        self.child.wait().expect("the killed server can be waited for");
+        self.child
+            .wait()
+            .expect("the killed server can be waited for");
     }
 
     /// Ctrl-C: a clean stop; returns the exit code.
@@ -78,7 +89,10 @@ impl DevServer {
         let id = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(id, rustix::process::Signal::INT)
             .expect("the server is our child");
-        self.child.wait().expect("the stopped server can be waited for").code()
+        self.child
+            .wait()
+            .expect("the stopped server can be waited for")
+            .code()
     }
 }
 
@@ -95,7 +109,10 @@ fn log_path(data_dir: &Path) -> PathBuf {
 }
 
 fn log(data_dir: &Path) -> Stdio {
-    let file = File::options().create(true).append(true).open(log_path(data_dir));
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .open(log_path(data_dir));
     file.map_or_else(|_| Stdio::inherit(), Stdio::from)
 }
 
@@ -107,7 +124,10 @@ fn wait<T>(child: &mut Child, started: Instant, mut poll: impl FnMut() -> Option
         if let Ok(Some(status)) = child.try_wait() {
             panic!("rama dev ended with {status} before it was ready");
         }
-        assert!(started.elapsed() < PATIENCE, "rama dev was not ready after {PATIENCE:?}");
+        assert!(
+            started.elapsed() < PATIENCE,
+            "rama dev was not ready after {PATIENCE:?}"
+        );
         std::thread::yield_now();
         std::thread::park_timeout(Duration::from_millis(2));
     }

@@ -30,12 +30,18 @@ impl Http {
             .timeout_global(Some(Duration::from_secs(30)))
             .http_status_as_error(false)
             .build();
-        Http { agent: config.into(), base: base.into() }
+        Http {
+            agent: config.into(),
+            base: base.into(),
+        }
     }
 
     /// Posts `body` and returns the JSON answer.
     pub fn post(&self, path: &str, body: &Value) -> Result<Value, CallError> {
-        let sent = self.agent.post(format!("{}{path}", self.base)).send_json(body);
+        let sent = self
+            .agent
+            .post(format!("{}{path}", self.base))
+            .send_json(body);
         Self::answer(sent)
     }
 

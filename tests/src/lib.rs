@@ -40,7 +40,10 @@ pub fn files(dir: &Path, suffix: &str) -> Vec<PathBuf> {
 
 /// `path` relative to the workspace, with forward slashes.
 pub fn relative(path: &Path) -> String {
-    path.strip_prefix(workspace()).unwrap_or(path).display().to_string()
+    path.strip_prefix(workspace())
+        .unwrap_or(path)
+        .display()
+        .to_string()
 }
 
 /// The `rama` binary built beside the running test or tool.
@@ -49,8 +52,16 @@ pub fn relative(path: &Path) -> String {
 /// When it was not built; the message names the command.
 pub fn rama_binary() -> PathBuf {
     let here = std::env::current_exe().expect("the running program has a path");
-    let found = here.ancestors().skip(1).take(2).map(|dir| dir.join("rama")).find(|p| p.is_file());
+    let found = here
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|dir| dir.join("rama"))
+        .find(|p| p.is_file());
     found.unwrap_or_else(|| {
-        panic!("no rama binary beside {}: run `cargo build -p rama-cli` first", here.display())
+        panic!(
+            "no rama binary beside {}: run `cargo build -p rama-cli` first",
+            here.display()
+        )
     })
 }

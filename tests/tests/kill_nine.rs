@@ -13,5 +13,9 @@ fn killed_banks_lose_nothing_acknowledged() {
         .expect("kill-nine starts");
     let printed = String::from_utf8_lossy(&output.stdout);
     println!("{printed}");
-    assert!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{printed}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -27,7 +27,11 @@ fn python_counts(file: &Path) -> BTreeMap<String, u64> {
         .arg(file)
         .output()
         .expect("python3 starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     counts(&output.stdout)
 }
 
@@ -41,7 +45,10 @@ fn assert_counts_agree(file: &Path, arguments: &[&str]) -> String {
     let output = quickstart(&all);
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "quickstart failed:\n{printed}\n{errors}");
+    assert!(
+        output.status.success(),
+        "quickstart failed:\n{printed}\n{errors}"
+    );
     let ours = counts(&std::fs::read(&out).expect("--counts writes the file"));
     assert_eq!(ours, python_counts(file));
     printed
@@ -53,8 +60,14 @@ fn the_bundled_book_is_counted_exactly() {
     assert!(book.metadata().expect("the book is bundled").len() >= 500_000);
     let printed = assert_counts_agree(&book, &[]);
     assert!(printed.contains("the"), "top words are printed:\n{printed}");
-    assert!(printed.contains("words/s"), "the rate is printed:\n{printed}");
-    assert!(printed.contains("http://127.0.0.1:"), "the address is printed:\n{printed}");
+    assert!(
+        printed.contains("words/s"),
+        "the rate is printed:\n{printed}"
+    );
+    assert!(
+        printed.contains("http://127.0.0.1:"),
+        "the address is printed:\n{printed}"
+    );
 }
 
 #[test]
@@ -74,5 +87,8 @@ fn a_text_that_is_not_utf8_is_refused_with_its_place() {
     let output = quickstart(&["--file", &file.display().to_string()]);
     assert!(!output.status.success());
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(errors.contains("UTF-8") && errors.contains("latin1.txt"), "{errors}");
+    assert!(
+        errors.contains("UTF-8") && errors.contains("latin1.txt"),
+        "{errors}"
+    );
 }

@@ -13,9 +13,21 @@ const MAY_DEPEND: &[(&str, &[&str])] = &[
     ("rama-macros", &[]),
     ("rama-core", &["rama-wire"]),
     ("rama-storage", &["rama-wire", "rama-io"]),
-    ("rama-runtime", &["rama-wire", "rama-io", "rama-core", "rama-storage", "rama-macros"]),
+    (
+        "rama-runtime",
+        &[
+            "rama-wire",
+            "rama-io",
+            "rama-core",
+            "rama-storage",
+            "rama-macros",
+        ],
+    ),
     ("rama-gateway", &["rama-wire", "rama-io", "rama-runtime"]),
-    ("rama", &["rama-wire", "rama-runtime", "rama-macros", "rama-gateway"]),
+    (
+        "rama",
+        &["rama-wire", "rama-runtime", "rama-macros", "rama-gateway"],
+    ),
 ];
 
 /// Crates that decide: no clock, no randomness, no hash-ordered collection, no waiting.
@@ -27,9 +39,18 @@ const PURE_BANS: &[(&str, &str)] = &[
     ("Instant::now", "take the time as an input"),
     ("SystemTime", "take the time as an input"),
     ("thread_rng", "take random numbers as inputs"),
-    ("HashMap", "use BTreeMap: iteration order must not depend on a seed"),
-    ("HashSet", "use BTreeSet: iteration order must not depend on a seed"),
-    ("async fn", "deciders are synchronous: inputs in, effects out"),
+    (
+        "HashMap",
+        "use BTreeMap: iteration order must not depend on a seed",
+    ),
+    (
+        "HashSet",
+        "use BTreeSet: iteration order must not depend on a seed",
+    ),
+    (
+        "async fn",
+        "deciders are synchronous: inputs in, effects out",
+    ),
     (".await", "deciders are synchronous: inputs in, effects out"),
     ("std::fs", "deciders do no I/O: emit an effect"),
     ("std::net", "deciders do no I/O: emit an effect"),
@@ -38,7 +59,10 @@ const PURE_BANS: &[(&str, &str)] = &[
 /// Lines of a pure crate that may name a banned word, with the reason.
 const PURE_EXCEPTIONS: &[(&str, &str)] = &[
     // (file, reason)
-    ("net/wire/src/record.rs", "HashMap is a value type of authors: encoded sorted"),
+    (
+        "net/wire/src/record.rs",
+        "HashMap is a value type of authors: encoded sorted",
+    ),
 ];
 
 /// Files over 600 lines, with the reason.
@@ -46,7 +70,10 @@ const LONG_FILES: &[(&str, &str)] = &[];
 
 /// Files that may contain `unsafe`, with the reason.
 const UNSAFE_FILES: &[(&str, &str)] = &[
-    ("runtime/io/src/glommio/mapping.rs", "memory maps of sealed files"),
+    (
+        "runtime/io/src/glommio/mapping.rs",
+        "memory maps of sealed files",
+    ),
     ("bench/src/device.rs", "submission of raw io_uring requests"),
 ];
 
@@ -114,7 +141,11 @@ fn dependencies_point_one_way() {
 fn glommio_is_named_in_one_crate() {
     let mut broken = Vec::new();
     for (name, (path, table)) in crate_manifests() {
-        if name != "rama-io" && dependency_names(&table).iter().any(|d| d.contains("glommio")) {
+        if name != "rama-io"
+            && dependency_names(&table)
+                .iter()
+                .any(|d| d.contains("glommio"))
+        {
             broken.push(path);
         }
     }
@@ -146,7 +177,10 @@ fn pure_crates_stay_pure() {
             }
         }
     }
-    assert_none("pure crates name no clock, random source, hash order or I/O", broken);
+    assert_none(
+        "pure crates name no clock, random source, hash order or I/O",
+        broken,
+    );
 }
 
 #[test]
@@ -176,8 +210,11 @@ fn files_hold_one_noun_each() {
 
 #[test]
 fn no_module_is_a_mod_rs() {
-    let broken =
-        sources().into_iter().map(|(path, _)| path).filter(|p| p.ends_with("/mod.rs")).collect();
+    let broken = sources()
+        .into_iter()
+        .map(|(path, _)| path)
+        .filter(|p| p.ends_with("/mod.rs"))
+        .collect();
     assert_none("modules are foo.rs beside foo/", broken);
 }
 
@@ -190,7 +227,9 @@ fn unsafe_stands_only_in_listed_files() {
         }
         for (number, line) in text.lines().enumerate() {
             let code = line.split("//").next().unwrap_or("");
-            if code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe impl")
+            if code.contains("unsafe {")
+                || code.contains("unsafe fn")
+                || code.contains("unsafe impl")
             {
                 broken.push(format!("{path}:{}", number + 1));
             }
@@ -212,7 +251,11 @@ fn listed_exceptions_still_exist() {
 
 #[test]
 fn nothing_is_left_unfinished() {
-    let words = [concat!("tod", "o!("), concat!("unimple", "mented!("), concat!("FIX", "ME")];
+    let words = [
+        concat!("tod", "o!("),
+        concat!("unimple", "mented!("),
+        concat!("FIX", "ME"),
+    ];
     let ignored = concat!("#[ign", "ore");
     let mut broken = Vec::new();
     for (path, text) in sources() {

@@ -74,7 +74,9 @@ impl Module for Bank {
             (mb.pstate(FUNDS), mb.pstate(OUTGOING), mb.pstate(INCOMING));
 
         mb.source(DEPOSITS).each(move |task, d| {
-            funds.key(&d.user).update(task, |f| f.unwrap_or(0) + d.cents);
+            funds
+                .key(&d.user)
+                .update(task, |f| f.unwrap_or(0) + d.cents);
         });
 
         mb.source(TRANSFERS)
@@ -84,7 +86,11 @@ impl Module for Bank {
                 if ok {
                     funds.key(&t.from).set(task, balance - t.cents);
                 }
-                let entry = Outgoing { to: t.to, cents: t.cents, ok };
+                let entry = Outgoing {
+                    to: t.to,
+                    cents: t.cents,
+                    ok,
+                };
                 outgoing.key(&t.from).key(&t.id).set(task, entry);
                 (t, ok)
             })
@@ -93,7 +99,11 @@ impl Module for Bank {
                 if ok {
                     funds.key(&t.to).update(task, |f| f.unwrap_or(0) + t.cents);
                 }
-                let entry = Incoming { from: t.from, cents: t.cents, ok };
+                let entry = Incoming {
+                    from: t.from,
+                    cents: t.cents,
+                    ok,
+                };
                 incoming.key(&t.to).key(&t.id).set(task, entry);
             });
     }

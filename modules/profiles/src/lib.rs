@@ -73,7 +73,10 @@ pub struct Profiles;
 
 impl Module for Profiles {
     fn define(&self, m: &mut Setup) {
-        m.depot(REGISTRATIONS, Partition::hash_by(|r: &Registration| r.username.clone()));
+        m.depot(
+            REGISTRATIONS,
+            Partition::hash_by(|r: &Registration| r.username.clone()),
+        );
         m.depot(EDITS, Partition::hash_by(|e: &Edit| e.user_id));
         let mut s = m.stream("profiles");
         let usernames = s.pstate(USERNAMES);
@@ -90,7 +93,13 @@ impl Module for Profiles {
                         let count = next_id.get(task).unwrap_or(0);
                         next_id.set(task, count + 1);
                         let user_id = (u64::from(task.id()) << ID_COUNTER_BITS) | count;
-                        name.set(task, Holder { user_id, registration_id: r.id });
+                        name.set(
+                            task,
+                            Holder {
+                                user_id,
+                                registration_id: r.id,
+                            },
+                        );
                         user_id
                     }
                 };

@@ -16,7 +16,11 @@ fn registration(id: u128, username: &str) -> Registration {
 }
 
 async fn register(cluster: &Cluster, registration: &Registration) -> Option<u64> {
-    let appended = cluster.depot(REGISTRATIONS).append(registration).await.expect("append");
+    let appended = cluster
+        .depot(REGISTRATIONS)
+        .append(registration)
+        .await
+        .expect("append");
     appended.returns.get("profiles").and_then(|id| id.as_u64())
 }
 
@@ -26,14 +30,27 @@ async fn the_first_registration_of_a_name_wins_and_retries_agree() {
     for (tasks, threads) in [(1, 1), (4, 2), (8, 2)] {
         let cluster = InProcessCluster::new(tasks, threads).expect("a cluster");
         cluster.launch(Profiles).await.expect("launch");
-        let alice = register(&cluster, &registration(1, "alice")).await.expect("an id");
+        let alice = register(&cluster, &registration(1, "alice"))
+            .await
+            .expect("an id");
         assert_eq!(register(&cluster, &registration(2, "alice")).await, None);
-        assert_eq!(register(&cluster, &registration(1, "alice")).await, Some(alice));
-        let bob = register(&cluster, &registration(3, "bob")).await.expect("an id");
+        assert_eq!(
+            register(&cluster, &registration(1, "alice")).await,
+            Some(alice)
+        );
+        let bob = register(&cluster, &registration(3, "bob"))
+            .await
+            .expect("an id");
         assert_ne!(alice, bob);
-        let name = cluster.pstate(PROFILES).select_one(PROFILES.key(&alice).username()).await;
+        let name = cluster
+            .pstate(PROFILES)
+            .select_one(PROFILES.key(&alice).username())
+            .await;
         assert_eq!(name.expect("select"), Some("alice".to_string()));
-        let hash = cluster.pstate(PROFILES).select_one(PROFILES.key(&alice).password_hash()).await;
+        let hash = cluster
+            .pstate(PROFILES)
+            .select_one(PROFILES.key(&alice).password_hash())
+            .await;
         assert_eq!(hash.expect("select"), Some("hash-1".to_string()));
     }
 }
@@ -71,16 +88,34 @@ async fn ids_are_unique_over_all_tasks() {
 async fn edits_change_only_what_they_name() {
     let cluster = InProcessCluster::new(4, 2).expect("a cluster");
     cluster.launch(Profiles).await.expect("launch");
-    let id = register(&cluster, &registration(1, "alice")).await.expect("an id");
-    let first = Edit { user_id: id, display_name: Some("Alice".into()), ..Edit::default() };
+    let id = register(&cluster, &registration(1, "alice"))
+        .await
+        .expect("an id");
+    let first = Edit {
+        user_id: id,
+        display_name: Some("Alice".into()),
+        ..Edit::default()
+    };
     cluster.depot(EDITS).append(&first).await.expect("edit");
-    let second = Edit { user_id: id, height_cm: Some(170), ..Edit::default() };
+    let second = Edit {
+        user_id: id,
+        height_cm: Some(170),
+        ..Edit::default()
+    };
     cluster.depot(EDITS).append(&second).await.expect("edit");
     let profiles = cluster.pstate(PROFILES);
-    let name = profiles.select_one(PROFILES.key(&id).display_name()).await.expect("select");
+    let name = profiles
+        .select_one(PROFILES.key(&id).display_name())
+        .await
+        .expect("select");
     assert_eq!(name, Some("Alice".to_string()));
-    let height = profiles.select_one(PROFILES.key(&id).height_cm()).await.expect("select");
+    let height = profiles
+        .select_one(PROFILES.key(&id).height_cm())
+        .await
+        .expect("select");
     assert_eq!(height, Some(170));
-    let absent = profiles.select_one(PROFILES.key(&(id + 1)).height_cm()).await;
+    let absent = profiles
+        .select_one(PROFILES.key(&(id + 1)).height_cm())
+        .await;
     assert!(absent.is_err() || absent.is_ok_and(|height| height.is_none()));
 }

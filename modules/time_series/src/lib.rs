@@ -31,8 +31,12 @@ pub enum Granularity {
 
 impl Granularity {
     /// All sizes, smallest first.
-    pub const ALL: [Granularity; 4] =
-        [Granularity::Minute, Granularity::Hour, Granularity::Day, Granularity::ThirtyDays];
+    pub const ALL: [Granularity; 4] = [
+        Granularity::Minute,
+        Granularity::Hour,
+        Granularity::Day,
+        Granularity::ThirtyDays,
+    ];
 
     /// Milliseconds in one window of this size.
     pub fn millis(&self) -> u64 {
@@ -103,7 +107,10 @@ pub struct TimeSeries;
 
 impl Module for TimeSeries {
     fn define(&self, m: &mut Setup) {
-        m.depot(LATENCIES, Partition::hash_by(|l: &RenderLatency| l.url.clone()));
+        m.depot(
+            LATENCIES,
+            Partition::hash_by(|l: &RenderLatency| l.url.clone()),
+        );
         let mut mb = m.microbatch("windows");
         let windows = mb.pstate(WINDOWS);
         mb.source(LATENCIES).each(move |task, latency| {

@@ -7,7 +7,11 @@ use rama::prelude::*;
 use time_series::{Granularity, LATENCIES, RenderLatency, TimeSeries, WINDOWS, WindowStats};
 
 fn latency(minute: u64, render_millis: u32) -> RenderLatency {
-    RenderLatency { url: "foo.com".into(), render_millis, at_millis: minute * 60_000 }
+    RenderLatency {
+        url: "foo.com".into(),
+        render_millis,
+        at_millis: minute * 60_000,
+    }
 }
 
 #[tokio::test]
@@ -15,12 +19,22 @@ async fn windows_aggregate_and_ranges_read_them_in_order() {
     for (tasks, threads) in [(1, 1), (4, 2)] {
         let cluster = InProcessCluster::new(tasks, threads).expect("a cluster");
         cluster.launch(TimeSeries).await.expect("launch");
-        let measured = [(3, 10), (3, 20), (10, 15), (70, 18), (60 * 30, 100), (60 * 24 * 40, 7)]
-            .map(|(minute, millis)| latency(minute, millis));
+        let measured = [
+            (3, 10),
+            (3, 20),
+            (10, 15),
+            (70, 18),
+            (60 * 30, 100),
+            (60 * 24 * 40, 7),
+        ]
+        .map(|(minute, millis)| latency(minute, millis));
         for one in &measured {
             cluster.depot(LATENCIES).append(one).await.expect("append");
         }
-        cluster.wait_for_processed("TimeSeries", "windows", 6).await.expect("processed");
+        cluster
+            .wait_for_processed("TimeSeries", "windows", 6)
+            .await
+            .expect("processed");
 
         let windows = cluster.pstate(WINDOWS);
         let minutes = WINDOWS.key("foo.com").key(&Granularity::Minute);
@@ -41,10 +55,16 @@ async fn windows_aggregate_and_ranges_read_them_in_order() {
 
         let hours = WINDOWS.key("foo.com").key(&Granularity::Hour);
         let first = windows.select_one(hours.key(&0)).await.expect("select");
-        assert_eq!(first.map(|stats| (stats.count, stats.total_millis)), Some((3, 45)));
+        assert_eq!(
+            first.map(|stats| (stats.count, stats.total_millis)),
+            Some((3, 45))
+        );
 
         let days = WINDOWS.key("foo.com").key(&Granularity::Day);
-        assert_eq!(windows.select_one(days.select_len()).await.expect("select"), 3);
+        assert_eq!(
+            windows.select_one(days.select_len()).await.expect("select"),
+            3
+        );
     }
 }
 
@@ -52,7 +72,10 @@ async fn windows_aggregate_and_ranges_read_them_in_order() {
 fn windows_combine_in_order() {
     let (a, b) = (WindowStats::single(10), WindowStats::single(4));
     let both = a.followed_by(b);
-    assert_eq!((both.count, both.total_millis, both.last_millis), (2, 14, 4));
+    assert_eq!(
+        (both.count, both.total_millis, both.last_millis),
+        (2, 14, 4)
+    );
     assert_eq!((both.min_millis, both.max_millis), (4, 10));
     assert_eq!(WindowStats::default().followed_by(a), a);
     assert_eq!(a.followed_by(WindowStats::default()), a);

@@ -7,7 +7,13 @@ use std::collections::BTreeMap;
 use rama::prelude::*;
 use word_count::{COUNTS, EXACT_COUNTS, LINES, WordCount, words};
 
-const TEXT: &[&str] = &["The cat sat.", "THE DOG, the dog's bone!", "", "Çà et là – où?", "42 cats"];
+const TEXT: &[&str] = &[
+    "The cat sat.",
+    "THE DOG, the dog's bone!",
+    "",
+    "Çà et là – où?",
+    "42 cats",
+];
 
 fn expected() -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
@@ -19,7 +25,10 @@ fn expected() -> BTreeMap<String, u64> {
 
 #[test]
 fn words_are_maximal_alphabetic_runs_in_lower_case() {
-    assert_eq!(words("The dog's 2nd bone–ÉTÉ".into()), ["the", "dog", "s", "nd", "bone", "été"]);
+    assert_eq!(
+        words("The dog's 2nd bone–ÉTÉ".into()),
+        ["the", "dog", "s", "nd", "bone", "été"]
+    );
     assert!(words(" 12, 34! ".into()).is_empty());
 }
 
@@ -38,7 +47,13 @@ async fn an_acknowledged_line_is_counted_at_once() {
             let found = counts.select_one(COUNTS.key(&word)).await.expect("select");
             assert_eq!(found, Some(count), "{word} at {tasks} tasks");
         }
-        assert_eq!(counts.select_one(COUNTS.key("unicorn")).await.expect("select"), None);
+        assert_eq!(
+            counts
+                .select_one(COUNTS.key("unicorn"))
+                .await
+                .expect("select"),
+            None
+        );
     }
 }
 
@@ -48,7 +63,11 @@ async fn exact_counts_survive_a_restart_and_go_on() {
     cluster.launch(WordCount).await.expect("launch");
     let all: Vec<String> = TEXT.iter().map(|line| line.to_string()).collect();
     for round in 1..=3u64 {
-        cluster.depot(LINES).append_many(&all, AckLevel::AppendAck).await.expect("append");
+        cluster
+            .depot(LINES)
+            .append_many(&all, AckLevel::AppendAck)
+            .await
+            .expect("append");
         let processed = round * TEXT.len() as u64;
         cluster
             .wait_for_processed("WordCount", "exact_count", processed)
@@ -56,7 +75,11 @@ async fn exact_counts_survive_a_restart_and_go_on() {
             .expect("processed");
         for (word, count) in expected() {
             let path = EXACT_COUNTS.key(&word);
-            let found = cluster.pstate(EXACT_COUNTS).select_one(path).await.expect("select");
+            let found = cluster
+                .pstate(EXACT_COUNTS)
+                .select_one(path)
+                .await
+                .expect("select");
             assert_eq!(found, Some(count * round), "{word} after round {round}");
         }
         cluster.update(WordCount).await.expect("update");

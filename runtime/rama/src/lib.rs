@@ -108,13 +108,14 @@ pub mod command;
 pub mod prelude;
 
 pub use rama_runtime::{
-    Access, AckLevel, Appended, AsKey, Builder, Cluster, DeadLetter, Definition, DepotClient, Error,
-    ErrorKind, Faults, InProcessCluster, ModuleClient, ModuleOptions, PStateClient, Result,
-    Simulated, SimulatedCluster, Simulation, Status, Watch, DefinitionError, Depot, DepotDecl, DepotHandle, EventFailure, Key,
-    KeyError, Limits, List, ListPath, ListRange, LocalPState, Map, MapPath, MapRange, Microbatch,
-    Module, PState, Partition, Plan, Record, RecordError, Root, Schema, SchemaDesc, SelectError,
-    Selectable, Selection, Set, SetPath, SetRange, Setup, SourceOptions, Start, Stream, Task,
-    TestPState, Topology, Tracked, Untracked, ValuePath, block_on, record,
+    Access, AckLevel, Appended, AsKey, Builder, Cluster, DeadLetter, Definition, DefinitionError,
+    Depot, DepotClient, DepotDecl, DepotHandle, Error, ErrorKind, EventFailure, Faults,
+    InProcessCluster, Key, KeyError, Limits, List, ListPath, ListRange, LocalPState, Map, MapPath,
+    MapRange, Microbatch, Module, ModuleClient, ModuleOptions, PState, PStateClient, Partition,
+    Plan, Record, RecordError, Result, Root, Schema, SchemaDesc, SelectError, Selectable,
+    Selection, Set, SetPath, SetRange, Setup, Simulated, SimulatedCluster, Simulation,
+    SourceOptions, Start, Status, Stream, Task, TestPState, Topology, Tracked, Untracked,
+    ValuePath, Watch, block_on, record,
 };
 pub use rama_runtime::{dataflow, definition, graph, manifest, path, stage};
 

@@ -6,6 +6,7 @@
 pub use std::process::ExitCode;
 
 pub use rama_runtime::{
-    AckLevel, Cluster, Depot, DepotClient, InProcessCluster, Key, List, Map, Module, PState, PStateClient, Partition, Record, Schema, Set, Setup, Faults, Simulation,
-    SourceOptions, Start, Task, TestPState,
+    AckLevel, Cluster, Depot, DepotClient, Faults, InProcessCluster, Key, List, Map, Module,
+    PState, PStateClient, Partition, Record, Schema, Set, Setup, Simulation, SourceOptions, Start,
+    Task, TestPState,
 };

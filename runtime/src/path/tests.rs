@@ -379,7 +379,10 @@ fn a_key_that_no_store_takes_fails_the_event() {
     let state = TestPState::<Map<String, u64>>::new();
     let long = "x".repeat(70_000);
     let failed = guard(|| state.local().key(&long).set(state.task(), 1));
-    assert!(matches!(failed, Err(EventFailure::Unsupported { .. })), "{failed:?}");
+    assert!(
+        matches!(failed, Err(EventFailure::Unsupported { .. })),
+        "{failed:?}"
+    );
 }
 
 /// The hot path of a counter, `key(..).update(..)`: two calls into the access, key and value encoded
@@ -390,7 +393,11 @@ fn updating_a_counter_costs_little() {
     let state = TestPState::<Map<String, u64>>::new();
     let (counts, task) = (state.local(), state.task());
     let words: Vec<String> = (0..64).map(|n| format!("word{n}")).collect();
-    let rounds = if std::env::var_os("RAMA_SPEED").is_some() { 100_000 } else { 10 };
+    let rounds = if std::env::var_os("RAMA_SPEED").is_some() {
+        100_000
+    } else {
+        10
+    };
     let start = std::time::Instant::now();
     for _ in 0..rounds {
         for word in &words {

@@ -78,8 +78,15 @@ fn transfer(random: &mut Random, id: &str) -> (u64, Value) {
     let from = random.below(USERS);
     let to = random.below(USERS);
     // Some are larger than any balance, so that refused transfers are exercised too.
-    let cents = if random.below(20) == 0 { 1_000_000_000 } else { 1 + random.below(500) as i64 };
-    (from, json!({"id": id, "from": from, "to": to, "cents": cents}))
+    let cents = if random.below(20) == 0 {
+        1_000_000_000
+    } else {
+        1 + random.below(500) as i64
+    };
+    (
+        from,
+        json!({"id": id, "from": from, "to": to, "cents": cents}),
+    )
 }
 
 fn load(address: &str, seed: u64, prefix: &str, stop: &AtomicBool) -> Seen {
@@ -141,7 +148,9 @@ fn select_one(http: &Http, pstate: &str, path: Value) -> Result<Value, String> {
 fn settle(http: &Http) -> Result<(), String> {
     let started = Instant::now();
     loop {
-        let status = http.get("/rest/status").map_err(|e| format!("could not read status: {e:?}"))?;
+        let status = http
+            .get("/rest/status")
+            .map_err(|e| format!("could not read status: {e:?}"))?;
         if progress(&status).is_some_and(|(appended, processed)| appended == processed) {
             return Ok(());
         }
@@ -159,7 +168,10 @@ fn progress(status: &Value) -> Option<(u64, u64)> {
     let bank = modules.iter().find(|module| module["name"] == "Bank")?;
     let sum = |objects: &str, field: &str| {
         let objects = bank.get(objects)?.as_array()?;
-        objects.iter().map(|object| object.get(field)?.as_u64()).sum::<Option<u64>>()
+        objects
+            .iter()
+            .map(|object| object.get(field)?.as_u64())
+            .sum::<Option<u64>>()
     };
     Some((sum("depots", "records")?, sum("topologies", "processed")?))
 }
@@ -179,7 +191,9 @@ fn check_books(http: &Http, deposited: i64) -> Result<(), String> {
     let funds = funds(http)?;
     let sum: i64 = funds.values().sum();
     if sum != deposited {
-        return Err(format!("the sum of funds is {sum}, deposited were {deposited}"));
+        return Err(format!(
+            "the sum of funds is {sum}, deposited were {deposited}"
+        ));
     }
     if let Some((user, cents)) = funds.iter().find(|(_, cents)| **cents < 0) {
         return Err(format!("user {user} has {cents} cents"));
@@ -230,7 +244,11 @@ fn directory_mb(dir: &Path) -> u64 {
 /// Appends transfers between ballast users, who have no funds, until the directory is large. Runs
 /// in this process on the same directory, before the first server: HTTP would take minutes.
 async fn fill(dir: &Path, target_mb: u64) -> Result<(), Box<dyn std::error::Error>> {
-    let server = InProcessCluster::builder().tasks(TASKS).threads(THREADS).dir(dir).start()?;
+    let server = InProcessCluster::builder()
+        .tasks(TASKS)
+        .threads(THREADS)
+        .dir(dir)
+        .start()?;
     server.launch(Bank).await?;
     let depot = server.cluster().depot(TRANSFERS);
     let mut next = 0u64;
@@ -238,7 +256,12 @@ async fn fill(dir: &Path, target_mb: u64) -> Result<(), Box<dyn std::error::Erro
         let records: Vec<Transfer> = (next..next + BALLAST_BATCH)
             .map(|n| {
                 let from = BALLAST_FIRST_USER + n % 100_000;
-                Transfer { id: format!("ballast-{n:012}"), from, to: from + 1, cents: 5 }
+                Transfer {
+                    id: format!("ballast-{n:012}"),
+                    from,
+                    to: from + 1,
+                    cents: 5,
+                }
             })
             .collect();
         next += BALLAST_BATCH;
@@ -255,13 +278,20 @@ async fn fill(dir: &Path, target_mb: u64) -> Result<(), Box<dyn std::error::Erro
 
 fn percentile(sorted: &[f64], share: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
-    sorted.get((last as f64 * share).round() as usize).copied().unwrap_or(0.0)
+    sorted
+        .get((last as f64 * share).round() as usize)
+        .copied()
+        .unwrap_or(0.0)
 }
 
 fn run(arguments: &Arguments, seed: u64) -> Result<(), String> {
     let scratch = tempfile::tempdir().map_err(|e| format!("could not create a directory: {e}"))?;
-    let dir = arguments.dir.clone().unwrap_or_else(|| scratch.path().join("data"));
-    std::fs::create_dir_all(&dir).map_err(|e| format!("could not create {}: {e}", dir.display()))?;
+    let dir = arguments
+        .dir
+        .clone()
+        .unwrap_or_else(|| scratch.path().join("data"));
+    std::fs::create_dir_all(&dir)
+        .map_err(|e| format!("could not create {}: {e}", dir.display()))?;
     let mut random = Random(seed);
     if arguments.state_mb > 0 {
         rama::block_on(fill(&dir, arguments.state_mb))
