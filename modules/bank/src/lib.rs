@@ -1,8 +1,11 @@
 //! A bank: deposits, and transfers between accounts on different tasks, exactly once.
 //!
-//! Relies on one microbatch topology that owns all three PStates: the debit on one task and the
-//! credit on another commit together or not at all. A transfer without funds changes no balance and
-//! is recorded as failed on both sides.
+//! Relies on one microbatch topology that owns all PStates: the debit on one task and the credit on
+//! another commit together or not at all. What must stay true: a balance is never negative, and the
+//! balances sum to the deposits that were taken. Whatever would break that changes no balance and is
+//! recorded: a deposit among the account's refused ones, a transfer as failed on both sides. An
+//! amount must be above zero and fit the balance it is added to; a transfer must have funds, and
+//! one id of a payer is one transfer, so that a client may append it again.
 
 use rama::prelude::*;
 
@@ -11,20 +14,21 @@ use rama::prelude::*;
 pub struct Deposit {
     /// Whose account.
     pub user: u64,
-    /// How much; never negative.
+    /// How much. Zero or less is refused, and so is what the balance has no room for.
     pub cents: i64,
 }
 
 /// Money from one account to another.
 #[rama::record]
 pub struct Transfer {
-    /// Chosen by the client; names the transfer in both histories.
+    /// Chosen by the client, once per intent; names the transfer in both histories. A second one
+    /// with the id of an earlier one of the same payer does nothing.
     pub id: String,
     /// Who pays.
     pub from: u64,
     /// Who is paid.
     pub to: u64,
-    /// How much; never negative.
+    /// How much. Zero or less is refused.
     pub cents: i64,
 }
 
@@ -35,7 +39,7 @@ pub struct Outgoing {
     pub to: u64,
     /// How much.
     pub cents: i64,
-    /// Whether there were funds.
+    /// Whether the money moved.
     pub ok: bool,
 }
 
@@ -46,7 +50,7 @@ pub struct Incoming {
     pub from: u64,
     /// How much.
     pub cents: i64,
-    /// Whether there were funds.
+    /// Whether the money moved.
     pub ok: bool,
 }
 
@@ -58,11 +62,26 @@ pub const TRANSFERS: Depot<Transfer> = Depot::named("*transfers");
 pub const FUNDS: PState<Map<u64, i64>> = PState::named("$$funds");
 /// Payer, then transfer id, to what was asked and whether it happened.
 pub const OUTGOING: PState<Map<u64, Map<String, Outgoing>>> = PState::named("$$outgoing");
-/// Payee, then transfer id.
-pub const INCOMING: PState<Map<u64, Map<String, Incoming>>> = PState::named("$$incoming");
+/// Payee, then payer and transfer id: an id is the payer's own, others may use it too.
+pub const INCOMING: PState<Map<u64, Map<(u64, String), Incoming>>> = PState::named("$$incoming");
+
+/// Account to the amounts of the deposits it refused, oldest first.
+pub const REFUSED: PState<Map<u64, List<i64>>> = PState::named("$$refused");
 
 /// The module.
 pub struct Bank;
+
+/// The balance after `cents` came in; nothing if that is no amount or there is no room for it.
+fn credited(balance: Option<i64>, cents: i64) -> Option<i64> {
+    let balance = balance.unwrap_or(0);
+    balance.checked_add(cents).filter(|_| cents > 0)
+}
+
+/// The balance after `cents` went out; nothing if that is no amount or there are no funds.
+fn debited(balance: Option<i64>, cents: i64) -> Option<i64> {
+    let balance = balance.unwrap_or(0);
+    (cents > 0 && balance >= cents).then(|| balance - cents)
+}
 
 impl Module for Bank {
     fn define(&self, m: &mut Setup) {
@@ -73,38 +92,65 @@ impl Module for Bank {
         let (funds, outgoing, incoming) =
             (mb.pstate(FUNDS), mb.pstate(OUTGOING), mb.pstate(INCOMING));
 
+        let refused = mb.pstate(REFUSED);
+
         mb.source(DEPOSITS).each(move |task, d| {
-            funds
-                .key(&d.user)
-                .update(task, |f| f.unwrap_or(0) + d.cents);
+            let balance = funds.key(&d.user);
+            match credited(balance.get(task), d.cents) {
+                Some(credited) => balance.set(task, credited),
+                None => refused.key(&d.user).append(task, d.cents),
+            }
         });
 
         mb.source(TRANSFERS)
-            .map(move |task, t| {
-                let balance = funds.key(&t.from).get(task).unwrap_or(0);
-                let ok = t.cents >= 0 && balance >= t.cents;
-                if ok {
-                    funds.key(&t.from).set(task, balance - t.cents);
+            .filter_map(move |task, t| {
+                let history = outgoing.key(&t.from);
+                if history.contains(task, &t.id) {
+                    return None;
                 }
+                let balance = funds.key(&t.from);
+                let debited = debited(balance.get(task), t.cents);
                 let entry = Outgoing {
                     to: t.to,
                     cents: t.cents,
-                    ok,
+                    ok: debited.is_some(),
                 };
-                outgoing.key(&t.from).key(&t.id).set(task, entry);
-                (t, ok)
+                history.key(&t.id).set(task, entry);
+                if let Some(debited) = debited {
+                    balance.set(task, debited);
+                }
+                Some((t, debited.is_some()))
             })
             .hash_partition(|(t, _)| t.to)
-            .each(move |task, (t, ok)| {
-                if ok {
-                    funds.key(&t.to).update(task, |f| f.unwrap_or(0) + t.cents);
-                }
+            .filter_map(move |task, (t, paid)| {
+                let balance = funds.key(&t.to);
+                let credited = credited(balance.get(task), t.cents).filter(|_| paid);
                 let entry = Incoming {
                     from: t.from,
                     cents: t.cents,
-                    ok,
+                    ok: credited.is_some(),
                 };
-                incoming.key(&t.to).key(&t.id).set(task, entry);
+                let name = (t.from, t.id.clone());
+                incoming.key(&t.to).key(&name).set(task, entry);
+                if let Some(credited) = credited {
+                    balance.set(task, credited);
+                }
+                (paid && credited.is_none()).then_some(t)
+            })
+            // What the payee has no room for goes back, in the same microbatch.
+            .hash_partition(|t| t.from)
+            .try_each(move |task, t| {
+                let balance = funds.key(&t.from);
+                let Some(returned) = credited(balance.get(task), t.cents) else {
+                    return Err(format!("account {} has no room for a refund", t.from));
+                };
+                balance.set(task, returned);
+                let history = outgoing.key(&t.from);
+                history.key(&t.id).update(task, |entry| {
+                    let (to, cents, ok) = (t.to, t.cents, false);
+                    entry.map_or(Outgoing { to, cents, ok }, |entry| Outgoing { ok, ..entry })
+                });
+                Ok(())
             });
     }
 }

@@ -3,6 +3,8 @@
 //! Relies on one stream topology. Registrations are keyed by username, so that two people racing
 //! for one name meet on one task; the winner is whoever's registration id was stored first. A
 //! repeated append (same registration id) answers with the same user id, so clients may retry.
+//! What must stay true: a registration that comes again, from its client or because a stream
+//! processes at least once, never undoes an edit; an edit touches only a profile that is there.
 
 use rama::prelude::*;
 use uuid::Uuid;
@@ -12,13 +14,14 @@ use uuid::Uuid;
 pub struct Registration {
     /// Chosen by the client; makes the append idempotent.
     pub id: Uuid,
-    /// The wanted name.
+    /// The wanted name; nobody gets the empty one.
     pub username: String,
     /// Never the password itself.
     pub password_hash: String,
 }
 
-/// A change of some fields; absent fields stay as they are.
+/// A change of some fields; absent fields stay as they are. The answer says whether there is such a
+/// user.
 #[rama::record]
 #[derive(Default)]
 pub struct Edit {
@@ -84,6 +87,7 @@ impl Module for Profiles {
         let next_id = s.pstate(NEXT_ID);
 
         s.source(REGISTRATIONS)
+            .filter(|_, r| !r.username.is_empty())
             .filter_map(move |task, r| {
                 let name = usernames.key(&r.username);
                 let user_id = match name.get(task) {
@@ -108,13 +112,20 @@ impl Module for Profiles {
             .hash_partition(|(user_id, _)| user_id)
             .each(move |task, (user_id, r)| {
                 let profile = profiles.key(&user_id);
-                profile.username().set(task, r.username);
-                profile.password_hash().set(task, r.password_hash);
+                if !profile.username().exists(task) {
+                    profile.username().set(task, r.username);
+                    profile.password_hash().set(task, r.password_hash);
+                }
                 task.ack_return(&user_id);
             });
 
         s.source(EDITS).each(move |task, edit| {
             let profile = profiles.key(&edit.user_id);
+            let known = profile.username().exists(task);
+            task.ack_return(&known);
+            if !known {
+                return;
+            }
             if let Some(name) = edit.display_name {
                 profile.display_name().set(task, name);
             }

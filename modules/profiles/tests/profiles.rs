@@ -119,3 +119,42 @@ async fn edits_change_only_what_they_name() {
         .await;
     assert!(absent.is_err() || absent.is_ok_and(|height| height.is_none()));
 }
+
+/// S-11: a stream may process a registration again, and so may a client that retries.
+#[tokio::test]
+async fn a_repeated_registration_undoes_no_edit() {
+    let cluster = InProcessCluster::new(4, 2).expect("a cluster");
+    cluster.launch(Profiles).await.expect("launch");
+    let first = registration(1, "alice");
+    let id = register(&cluster, &first).await.expect("an id");
+    let edit = Edit {
+        user_id: id,
+        password_hash: Some("a new one".into()),
+        ..Edit::default()
+    };
+    cluster.depot(EDITS).append(&edit).await.expect("edit");
+    assert_eq!(register(&cluster, &first).await, Some(id));
+    let path = PROFILES.key(&id).password_hash();
+    let hash = cluster.pstate(PROFILES).select_one(path).await;
+    assert_eq!(hash.expect("select"), Some("a new one".to_string()));
+}
+
+#[tokio::test]
+async fn an_edit_of_nobody_leaves_nothing_to_the_next_user() {
+    let cluster = InProcessCluster::new(1, 1).expect("a cluster");
+    cluster.launch(Profiles).await.expect("launch");
+    let edit = Edit {
+        display_name: Some("Mallory".into()),
+        ..Edit::default()
+    };
+    let answer = cluster.depot(EDITS).append(&edit).await.expect("edit");
+    assert_eq!(answer.returns["profiles"], false);
+    assert_eq!(register(&cluster, &registration(1, "")).await, None);
+    let id = register(&cluster, &registration(2, "alice")).await;
+    assert_eq!(id, Some(0), "the id that was edited");
+    let path = PROFILES.key(&0).display_name();
+    let name = cluster.pstate(PROFILES).select_one(path).await;
+    assert_eq!(name.expect("select"), None);
+    let answer = cluster.depot(EDITS).append(&edit).await.expect("edit");
+    assert_eq!(answer.returns["profiles"], true);
+}

@@ -3,6 +3,8 @@
 //! Relies on one microbatch topology. Windows of one page and size are a subindexed map sorted by
 //! bucket, so a time range is one range read.
 
+use std::ops::Range;
+
 use rama::prelude::*;
 
 /// How long one page took to render.
@@ -48,6 +50,20 @@ impl Granularity {
             Granularity::ThirtyDays => 30 * 24 * 60 * MINUTE,
         }
     }
+
+    /// The window of this size that holds a moment.
+    pub fn bucket(&self, at_millis: u64) -> u64 {
+        at_millis / self.millis()
+    }
+
+    /// The windows that hold a moment of a span of time, for a range read: those that are cut by
+    /// its ends too; none if it is empty or ends before it begins.
+    pub fn buckets(&self, millis: Range<u64>) -> Range<u64> {
+        if millis.is_empty() {
+            return 0..0;
+        }
+        self.bucket(millis.start)..self.bucket(millis.end - 1) + 1
+    }
 }
 
 /// What a window knows of its measurements.
@@ -58,7 +74,7 @@ pub struct WindowStats {
     pub count: u64,
     /// Their sum.
     pub total_millis: u64,
-    /// The latest.
+    /// The one processed last, whenever it was measured.
     pub last_millis: u32,
     /// The smallest.
     pub min_millis: u32,
@@ -116,7 +132,7 @@ impl Module for TimeSeries {
         mb.source(LATENCIES).each(move |task, latency| {
             let single = WindowStats::single(latency.render_millis);
             for size in Granularity::ALL {
-                let bucket = latency.at_millis / size.millis();
+                let bucket = size.bucket(latency.at_millis);
                 windows
                     .key(&latency.url)
                     .key(&size)

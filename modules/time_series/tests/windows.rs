@@ -53,6 +53,17 @@ async fn windows_aggregate_and_ranges_read_them_in_order() {
         let buckets: Vec<u64> = early.iter().map(|(bucket, _)| *bucket).collect();
         assert_eq!(buckets, [3, 10, 70]);
 
+        for (millis, expected) in [
+            (3 * 60_000..10 * 60_000, vec![3]),
+            (4 * 60_000 - 1..10 * 60_000 + 1, vec![3, 10]),
+            (u64::MAX - 1..u64::MAX, vec![]),
+            (60_000..60_000, vec![]),
+        ] {
+            let range = minutes.range(Granularity::Minute.buckets(millis.clone()));
+            let found = windows.select(range.select_keys()).await.expect("select");
+            assert_eq!(found, expected, "{millis:?}");
+        }
+
         let hours = WINDOWS.key("foo.com").key(&Granularity::Hour);
         let first = windows.select_one(hours.key(&0)).await.expect("select");
         assert_eq!(
@@ -65,6 +76,22 @@ async fn windows_aggregate_and_ranges_read_them_in_order() {
             windows.select_one(days.select_len()).await.expect("select"),
             3
         );
+    }
+}
+
+#[test]
+fn a_span_of_time_is_the_windows_it_touches() {
+    for size in Granularity::ALL {
+        let one = size.millis();
+        assert_eq!(size.buckets(0..one), 0..1);
+        assert_eq!(size.buckets(one - 1..one + 1), 0..2);
+        assert_eq!(size.buckets(5 * one..7 * one), 5..7);
+        assert_eq!(size.buckets(one..one), 0..0);
+        let backwards = std::ops::Range {
+            start: 9 * one,
+            end: one,
+        };
+        assert_eq!(size.buckets(backwards), 0..0);
     }
 }
 
