@@ -3,7 +3,6 @@
 //! Relies on `AckLevel::AppendAck`: every answered append is flushed. The closed-loop lines give
 //! throughput; the open-loop line, at half of it, gives the latency that counts.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rama::prelude::*;
@@ -50,7 +49,7 @@ pub fn measure(dir: &std::path::Path, seconds: f64, limit: &DeviceLimit) -> Outc
 async fn over_loopback(cluster: &Cluster, seconds: f64, limit: &DeviceLimit) -> Outcome<Row> {
     let config = Config::default();
     let listener = bind(config.http.host, 0, 1).await?;
-    let server = Server::start(listener, Arc::new(cluster.clone()), config.http.limits())?;
+    let server = Server::start(listener, cluster.clone(), config.http.limits())?;
     let address = server.address().to_string();
     let client = tokio::task::spawn_blocking(move || -> std::io::Result<_> {
         let mut connection = Loopback::connect(&address)?;

@@ -7,9 +7,9 @@ use std::fmt::Display;
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 
-use rama_gateway::backend::Code;
 use rama_gateway::dev;
 use rama_gateway::problem::Problem;
+use rama_gateway::refusal::Code;
 use serde_json::json;
 
 use crate::args::Format;

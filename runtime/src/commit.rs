@@ -1,9 +1,8 @@
-//! The commit loop of a task thread: durable, then applied, then everybody who waited is told.
+//! Who waits for the log of a task thread, and up to where it is applied.
 //!
-//! Relies on the group for order: entries become durable in the order they were appended. At
-//! replication factor 1 committed equals durable. What must stay true: nothing is applied, shown,
-//! acknowledged or sent on before it is durable (P-29, P-30); after a failed flush nothing is ever
-//! acknowledged again, and everybody who waits is told so.
+//! Relies on the loop `serve_log` of the task thread, which advances it. What must stay true: nobody
+//! is told before what they wait for is durable and applied (P-29, P-30), and in the order of the
+//! log; after a failed flush nothing is ever acknowledged again, and everybody who waits is told so.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,8 +10,6 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use rama_io::Env;
-use rama_storage::Group;
 use rama_wire::Index;
 
 use crate::category_queue::Signal;
@@ -41,6 +38,16 @@ impl<A> Commit<A> {
     /// Says that the log has grown.
     pub(crate) fn on_append(&self) {
         self.appended.ring();
+    }
+
+    /// Completes when the log has grown since the last completion.
+    pub(crate) async fn grown(&self) {
+        self.appended.rung().await;
+    }
+
+    /// Everything up to here is durable and applied.
+    pub(crate) fn applied_to(&self) -> Index {
+        self.applied.get()
     }
 
     /// Has `answer` given back by the loop once `index` is applied. Indexes never go back.
@@ -76,7 +83,8 @@ impl<A> Commit<A> {
         self.answers.borrow_mut().clear();
     }
 
-    fn advance(&self, to: Index) {
+    /// Everything up to `to` is durable and applied now.
+    pub(crate) fn advance(&self, to: Index) {
         self.applied.set(to);
         self.sleepers.borrow_mut().retain(|(index, waker)| {
             let asleep = *index > to;
@@ -87,15 +95,18 @@ impl<A> Commit<A> {
         });
     }
 
-    fn die(&self, why: &str) {
+    /// The log is dead: whoever waits is told why.
+    pub(crate) fn die(&self, why: &str) {
         *self.poison.borrow_mut() = Some(why.into());
         for (_, waker) in self.sleepers.borrow_mut().drain(..) {
             waker.wake();
         }
     }
 
-    fn next_answer(&self, applied: Index) -> Option<A> {
+    /// The next append whose entry is applied.
+    pub(crate) fn next_answer(&self) -> Option<A> {
         let mut answers = self.answers.borrow_mut();
+        let applied = self.applied.get();
         let due = answers.front().is_some_and(|(index, _)| *index <= applied);
         if due {
             answers.pop_front().map(|(_, answer)| answer)
@@ -104,7 +115,8 @@ impl<A> Commit<A> {
         }
     }
 
-    fn next_unanswered(&self) -> Option<A> {
+    /// The next append of a dead log.
+    pub(crate) fn next_unanswered(&self) -> Option<A> {
         self.answers
             .borrow_mut()
             .pop_front()
@@ -112,57 +124,8 @@ impl<A> Commit<A> {
     }
 }
 
-/// What happens to the appends of a commit.
-pub(crate) trait Answer<A> {
-    /// The append is durable and applied.
-    fn done(&self, answer: A);
-    /// All appends of one commit are answered.
-    fn settled(&self);
-    /// The log died before the append was known to be durable.
-    fn lost(&self, answer: A, why: Error);
-    /// The log died: nothing more will be durable until it is opened again.
-    fn died(&self, why: &str);
-}
-
-/// Runs until the log is poisoned.
-pub(crate) async fn run<E: Env, A>(group: &Group<E>, commit: &Commit<A>, to: &impl Answer<A>) {
-    loop {
-        let applied = commit.applied.get();
-        if group.appended() == applied {
-            commit.appended.rung().await;
-            continue;
-        }
-        if let Err(error) = advance(group, commit, applied).await {
-            tracing::error!(%error, "log failed, nothing more is acknowledged");
-            let why = error.chain();
-            commit.die(&why);
-            to.died(&why);
-            while let Some(answer) = commit.next_unanswered() {
-                to.lost(answer, poisoned(&why));
-            }
-            return;
-        }
-        let applied = commit.applied.get();
-        while let Some(answer) = commit.next_answer(applied) {
-            to.done(answer);
-        }
-        to.settled();
-    }
-}
-
-async fn advance<E: Env, A>(
-    group: &Group<E>,
-    commit: &Commit<A>,
-    applied: Index,
-) -> Result<(), rama_storage::Error> {
-    group.wait_durable(Index(applied.0 + 1)).await?;
-    let durable = group.durable();
-    group.apply(durable)?;
-    commit.advance(durable);
-    Ok(())
-}
-
-fn poisoned(why: &str) -> Error {
+/// What everybody is told once the log is dead.
+pub(crate) fn poisoned(why: &str) -> Error {
     let text = format!(
         "the log of this task thread failed ({why}): restart the cluster; what was not \
          acknowledged may be lost"

@@ -1,8 +1,8 @@
 //! Depot partitions on their task: appends, their acknowledgment, reads.
 //!
 //! Relies on the log for offsets and order, on the commit loop for durability. An append goes
-//! `append` (offset assigned) → log → `Answer::done` (durable and applied) → either the reply, or
-//! with `Ack` an [`AckJoin`] that the stream topologies of the depot settle (D-15). What must stay
+//! `append` (offset assigned) → log → `answer` (durable and applied) → either the reply, or with
+//! `Ack` an [`AckJoin`] that the stream topologies of the depot settle (D-15). What must stay
 //! true: nothing is acknowledged before it is durable on its partition; an accepted append that is
 //! not known to be durable is answered "unknown", never "failed" (D-16).
 
@@ -17,7 +17,6 @@ use rama_storage::{Entry, Op};
 use rama_wire::Index;
 use serde_json::Value;
 
-use crate::commit::Answer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::message::{AckLevel, AppendRequest, Appended, Message, Records, Reply};
@@ -139,56 +138,48 @@ pub(crate) fn write_with_appends<E: Env>(
     Ok(appended.index)
 }
 
-impl<E: Env> Answer<PendingAppend> for Thread<E> {
-    fn done(&self, append: PendingAppend) {
-        let PendingAppend {
-            task,
-            depot,
-            offset,
-            count,
-            client,
-        } = append;
-        self.mark_grown(task, depot);
-        let Some((ack, reply)) = client else { return };
-        let state = self.local(task);
-        state.pending_appends.set(state.pending_appends.get() - 1);
-        let appended = Appended {
-            partition: task,
-            offset: Some(offset),
-            returns: BTreeMap::new(),
-        };
-        let streams = &self.layout.depots[usize::from(depot)].streams;
-        if ack != AckLevel::Ack || streams.is_empty() {
-            let _ = reply.send(Ok(appended));
-            return;
-        }
-        let join = Rc::new(AckJoin {
-            remaining: Cell::new(count as usize * streams.len()),
-            appended: RefCell::new(appended),
-            reply: RefCell::new(Some(reply)),
-        });
-        for &(topology, source) in streams {
-            if let Some(stream) = &state.streams[usize::from(topology)] {
-                for offset in offset..offset + count {
-                    stream.watch(self, source, offset, &join);
-                }
+/// Answers an append whose entry is durable and applied; with `Ack`, once the streams are done too.
+pub(crate) fn answer<E: Env>(thread: &Thread<E>, append: PendingAppend) {
+    let PendingAppend {
+        task,
+        depot,
+        offset,
+        count,
+        client,
+    } = append;
+    thread.mark_grown(task, depot);
+    let Some((ack, reply)) = client else { return };
+    let state = thread.local(task);
+    state.pending_appends.set(state.pending_appends.get() - 1);
+    let appended = Appended {
+        partition: task,
+        offset: Some(offset),
+        returns: BTreeMap::new(),
+    };
+    let streams = &thread.layout.depots[usize::from(depot)].streams;
+    if ack != AckLevel::Ack || streams.is_empty() {
+        let _ = reply.send(Ok(appended));
+        return;
+    }
+    let join = Rc::new(AckJoin {
+        remaining: Cell::new(count as usize * streams.len()),
+        appended: RefCell::new(appended),
+        reply: RefCell::new(Some(reply)),
+    });
+    for &(topology, source) in streams {
+        if let Some(stream) = &state.streams[usize::from(topology)] {
+            for offset in offset..offset + count {
+                stream.watch(thread, source, offset, &join);
             }
         }
     }
+}
 
-    fn settled(&self) {
-        announce_growth(self);
-    }
-
-    fn died(&self, why: &str) {
-        self.metrics.on_log_failure(why);
-    }
-
-    fn lost(&self, append: PendingAppend, why: Error) {
-        if let Some((_, reply)) = append.client {
-            let text = "an append was accepted and is not known to be durable";
-            let _ = reply.send(Err(Error::unknown(text).caused_by(why)));
-        }
+/// Answers an append whose log died before it was known to be durable (D-16).
+pub(crate) fn answer_lost(append: PendingAppend, why: Error) {
+    if let Some((_, reply)) = append.client {
+        let text = "an append was accepted and is not known to be durable";
+        let _ = reply.send(Err(Error::unknown(text).caused_by(why)));
     }
 }
 

@@ -22,7 +22,8 @@ use crate::category_queue::Queue;
 use crate::client;
 use crate::client::watch::Watches;
 use crate::commit::{self, Commit};
-use crate::depot::PendingAppend;
+use crate::dead_letters;
+use crate::depot::{self, PendingAppend};
 use crate::error::{Error, Result};
 use crate::failure::EventFailure;
 use crate::layout::Layout;
@@ -214,6 +215,16 @@ impl<E: Env> Thread<E> {
         Ok(appended)
     }
 
+    /// Waits for the next entry to be durable, and applies everything that is.
+    async fn apply_durable(&self) -> Result<(), rama_storage::Error> {
+        let next = self.commit.applied_to().next();
+        self.group.wait_durable(next).await?;
+        let durable = self.group.durable();
+        self.group.apply(durable)?;
+        self.commit.advance(durable);
+        Ok(())
+    }
+
     /// Brings the segment of a record into memory; returns at once when it is there.
     pub(crate) async fn warm(
         &self,
@@ -303,7 +314,7 @@ async fn serve_inbox<E: Env>(thread: Rc<Thread<E>>, mut inbox: Inbox<E>) {
     }
 }
 
-/// Answers clients, a slice at a time.
+/// Takes the requests of clients out of their queue, a slice at a time.
 async fn serve_clients<E: Env>(thread: Rc<Thread<E>>) {
     loop {
         thread.clients.ready().await;
@@ -311,13 +322,81 @@ async fn serve_clients<E: Env>(thread: Rc<Thread<E>>) {
             let Some(request) = thread.clients.pop() else {
                 break;
             };
-            client::service::serve(&thread, request);
+            serve_client(&thread, request);
         }
         thread.env.yield_now().await;
     }
 }
 
-/// Commits the log until it fails.
+/// Each request is answered from one state of its task; what has to wait for the disk is spawned.
+fn serve_client<E: Env>(thread: &Rc<Thread<E>>, request: ClientRequest) {
+    match request {
+        ClientRequest::Append(request) => depot::append(thread, request),
+        ClientRequest::DepotInfo { task, depot, reply } => {
+            let log = thread.layout.depots[usize::from(depot)].log;
+            let _ = reply.send(Ok(thread.local(task).partition.log_range(log)));
+        }
+        ClientRequest::Select {
+            task,
+            pstate,
+            plan,
+            reply,
+        } => {
+            thread.metrics.on_select(thread.index);
+            let _ = reply.send(client::select::evaluate(thread, task, pstate, &plan));
+        }
+        ClientRequest::Watch {
+            task,
+            pstate,
+            plan,
+            subscription,
+        } => {
+            thread.local(task).watches.add(pstate, plan, subscription);
+        }
+        ClientRequest::ReadDepot {
+            task,
+            depot,
+            from,
+            to,
+            reply,
+        } => {
+            let thread_of = thread.clone();
+            thread.env.spawn(Category::Client, async move {
+                let read = depot::read(&thread_of, task, depot, from, to).await;
+                let _ = reply.send(read);
+            });
+        }
+        ClientRequest::DeadLetters { task, request } => {
+            let thread_of = thread.clone();
+            thread.env.spawn(Category::Client, async move {
+                dead_letters::serve(&thread_of, task, request).await;
+            });
+        }
+    }
+}
+
+/// Commits the log until it fails: durable, then applied, then everybody who waited is told. At
+/// replication factor 1 committed equals durable. Nothing is applied, shown, acknowledged or sent
+/// on before it is durable (P-29, P-30).
 async fn serve_log<E: Env>(thread: Rc<Thread<E>>) {
-    commit::run(&thread.group, &thread.commit, &*thread).await;
+    loop {
+        if thread.group.appended() == thread.commit.applied_to() {
+            thread.commit.grown().await;
+            continue;
+        }
+        if let Err(error) = thread.apply_durable().await {
+            tracing::error!(%error, "log failed, nothing more is acknowledged");
+            let why = error.chain();
+            thread.commit.die(&why);
+            thread.metrics.on_log_failure(&why);
+            while let Some(append) = thread.commit.next_unanswered() {
+                depot::answer_lost(append, commit::poisoned(&why));
+            }
+            return;
+        }
+        while let Some(append) = thread.commit.next_answer() {
+            depot::answer(&thread, append);
+        }
+        depot::announce_growth(&thread);
+    }
 }

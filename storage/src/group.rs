@@ -6,7 +6,7 @@
 //! write that holds it is flushed; after the first failed write or flush nothing is called durable
 //! again; the borrow of the state is never held across an `.await` or a call-back.
 //!
-//! Reading order: `state` (what is known), `batch` and `writer` (from append to durable),
+//! Reading order: `state` (what is known), `append`, `batch` and `writer` (from append to durable),
 //! `partition` (reading), `background` and `seal` (house-keeping), `recovery` (opening).
 
 mod append;
@@ -29,12 +29,10 @@ use std::task::{Context, Poll};
 use futures_util::lock::Mutex;
 use rama_io::Env;
 use rama_wire::{Index, LogId};
-use smallvec::SmallVec;
 
-use crate::entry::{Appended, Entry, Op, Prepared};
+use crate::entry::{Entry, Op, Prepared};
 use crate::error::{Error, Result};
 use crate::options::{GroupOptions, Identity};
-use batch::Effect;
 use signal::Signal;
 use state::State;
 
@@ -126,42 +124,6 @@ impl<E: Env> Group<E> {
     ) -> Result<(Group<E>, Recovered)> {
         let (shared, recovered) = recovery::open(env, dir, identity, partitions, options).await?;
         Ok((Group { shared }, recovered))
-    }
-
-    /// Gathers an entry for the next device write. Never waits.
-    ///
-    /// # Ordering
-    /// Entries become durable and are applied in the order of these calls; offsets of a log are
-    /// assigned in the same order, without gaps.
-    ///
-    /// # Errors
-    /// [`Error::TooLarge`], [`Error::UnknownPartition`], [`Error::UnknownTransaction`]: nothing
-    /// was appended. [`Error::Poisoned`], [`Error::Closed`]: nothing ever will be.
-    pub fn append(&self, entry: Entry<'_>) -> Result<Appended> {
-        let mut state = self.shared.state.borrow_mut();
-        state.check_open()?;
-        let bytes = append::check(&state, &entry)?;
-        let state = &mut *state;
-        let index = state.appended.next();
-        let batch = append::gathering(&mut state.gathering, bytes, self.shared.options.batch_bytes);
-        let at = batch.begin();
-        let mut effects = SmallVec::with_capacity(entry.ops.len());
-        let mut first_offsets = SmallVec::new();
-        for op in entry.ops {
-            let effect = append::encode(op, batch, &mut state.logs);
-            if let Effect::Append { first, .. } = effect {
-                first_offsets.push(first);
-            }
-            append::announce(&effect, &mut state.announced);
-            effects.push(effect);
-        }
-        batch.finish(at, index, effects);
-        state.appended = index;
-        self.shared.write_signal.notify();
-        Ok(Appended {
-            index,
-            first_offsets,
-        })
     }
 
     /// The last entry appended.

@@ -249,6 +249,60 @@ fn listed_exceptions_still_exist() {
     assert_none("an exception for a file that is gone", broken);
 }
 
+/// The numbered steps of a chapter (after its title), each joined to one line.
+fn steps(chapter: &str) -> Vec<String> {
+    let mut steps: Vec<String> = Vec::new();
+    for line in chapter.lines().skip(1) {
+        let number = line.split_once(". ").map(|(number, _)| number);
+        match number.and_then(|number| number.parse::<usize>().ok()) {
+            Some(number) => {
+                assert_eq!(number, steps.len() + 1, "steps are numbered in order");
+                steps.push(line.to_owned());
+            }
+            None if line.starts_with("   ") => {
+                if let Some(step) = steps.last_mut() {
+                    step.push_str(line.trim_start());
+                }
+            }
+            None => {}
+        }
+    }
+    steps
+}
+
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn one_append_is_followed_through_at_most_seven_files() {
+    let path = workspace().join("ARCHITECTURE.md");
+    let text = fs::read_to_string(path).expect("ARCHITECTURE.md is there");
+    let chapter = text.split("\n## ").find(|part| part.starts_with("4. "));
+    let chapter = chapter.expect("ARCHITECTURE.md has a chapter 4");
+    let steps = steps(chapter);
+    assert!((2..=7).contains(&steps.len()), "{steps:?}");
+    let mut listed = Vec::new();
+    for step in &steps {
+        let mut words = quoted(step);
+        let file = words.next().expect("a step names its file first");
+        let source = fs::read_to_string(workspace().join(file))
+            .unwrap_or_else(|e| panic!("chapter 4 names {file}: {e}"));
+        let functions: Vec<&str> = words.filter(|word| word.ends_with("()")).collect();
+        assert!(!functions.is_empty(), "step names no function: {step}");
+        for function in functions {
+            let called = &function[..function.len() - 1];
+            let generic = called.replace('(', "<");
+            let found = source.contains(called) || source.contains(&generic);
+            assert!(found, "{function} is not in {file}, says chapter 4");
+        }
+        listed.push(file);
+    }
+    let hidden = quoted(chapter).filter(|word| word.ends_with(".rs") && !listed.contains(word));
+    let hidden: Vec<String> = hidden.map(str::to_owned).collect();
+    assert_none("chapter 4 names files that are not steps", hidden);
+}
+
 #[test]
 fn nothing_is_left_unfinished() {
     let words = [

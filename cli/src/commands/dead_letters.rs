@@ -4,7 +4,7 @@
 
 use std::io::{IsTerminal, Write, stderr, stdin};
 
-use rama_gateway::backend::DeadLetter;
+use rama_gateway::routes::dead_letters::DeadLetter;
 use serde_json::{Value, json};
 
 use crate::args::{self, Format, Letters};

@@ -197,7 +197,7 @@ fn exact(cluster: &Cluster) -> Result<TopologyStatus> {
 
 /// A failure of the engine as a failed command.
 fn engine(error: rama_runtime::Error) -> Failure {
-    Failure::from_problem(rama_gateway::backend::Refusal::from(error).into())
+    Failure::from_problem(rama_gateway::refusal::Refusal::from(error).into())
 }
 
 fn table(report: &Report) -> String {

@@ -5,7 +5,9 @@
 
 use std::borrow::Cow;
 
-use crate::backend::{Backend, Code, Refusal};
+use rama_runtime::Cluster;
+
+use crate::refusal::{Code, Refusal};
 
 /// Which kind of object a URL names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,29 @@ impl Kind {
     }
 }
 
+/// Names that clients can use in one module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Objects {
+    /// Depot names with their `*`.
+    pub depots: Vec<String>,
+    /// PState names with their `$$`.
+    pub pstates: Vec<String>,
+}
+
+/// What clients can name in a module; `None` when no such module is launched.
+pub fn objects(cluster: &Cluster, module: &str) -> Option<Objects> {
+    let definition = cluster.definition(module).ok()?;
+    let depots = definition
+        .depots
+        .iter()
+        .filter(|depot| depot.kind.tick().is_none());
+    let pstates = definition.pstates.iter().filter(|pstate| !pstate.private);
+    Some(Objects {
+        depots: depots.map(|depot| depot.name.clone()).collect(),
+        pstates: pstates.map(|pstate| pstate.name.clone()).collect(),
+    })
+}
+
 /// The name with its prefix.
 pub fn canonical(kind: Kind, name: &str) -> Cow<'_, str> {
     if name.starts_with(kind.prefix()) {
@@ -42,10 +67,10 @@ pub fn canonical(kind: Kind, name: &str) -> Cow<'_, str> {
 }
 
 /// The refusal that lists the modules that run.
-pub fn no_module(backend: &dyn Backend, module: &str) -> Refusal {
+pub fn no_module(cluster: &Cluster, module: &str) -> Refusal {
     let detail = format!(
         "could not find module {module}; running: {}",
-        list(&backend.modules())
+        list(&cluster.modules())
     );
     Refusal::new(Code::NotFound, detail).hint("GET / lists the modules with their links")
 }
@@ -53,7 +78,7 @@ pub fn no_module(backend: &dyn Backend, module: &str) -> Refusal {
 /// Replaces a bare "not found" by one that lists what exists.
 pub fn explain(
     refusal: Refusal,
-    backend: &dyn Backend,
+    cluster: &Cluster,
     module: &str,
     kind: Kind,
     name: &str,
@@ -61,8 +86,8 @@ pub fn explain(
     if refusal.code != Code::NotFound {
         return refusal;
     }
-    let Some(objects) = backend.objects(module) else {
-        return no_module(backend, module);
+    let Some(objects) = objects(cluster, module) else {
+        return no_module(cluster, module);
     };
     let names = match kind {
         Kind::Depot => objects.depots,

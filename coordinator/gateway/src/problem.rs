@@ -1,13 +1,13 @@
 //! Errors on the wire: RFC 9457 problem+json with three members more: `code`, `retryable`, `hint`.
 //!
-//! Relies on `backend::Refusal`. What must stay true: `retryable` is true only when nothing was
+//! Relies on `refusal::Refusal`. What must stay true: `retryable` is true only when nothing was
 //! done, so that a client which repeats on it never appends twice (spec D-16).
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use crate::backend::{Code, Refusal};
+use crate::refusal::{Code, Refusal};
 
 /// The media type of every error answer.
 pub const PROBLEM_JSON: &str = "application/problem+json";

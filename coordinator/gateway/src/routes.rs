@@ -1,6 +1,6 @@
 //! The HTTP interface: which path leads to which handler, and what every handler shares.
 //!
-//! Relies on `backend` for the work and `problem` for errors. Paths, bodies and answers are Rama's
+//! Relies on the cluster's handle for the work and on `problem` for errors. Paths, bodies and answers are Rama's
 //! (spec operations §8.2); watch, dead letters, describe and health are ours. What must stay true:
 //! a request makes one hop to the cluster and no lock is held across it; every answer but SSE and
 //! metrics is JSON; every error is a problem+json.
@@ -9,7 +9,7 @@
 //! doubles (JavaScript) lose digits beyond 2^53: `?int64=string` answers those as strings.
 
 mod append;
-mod dead_letters;
+pub mod dead_letters;
 mod health;
 mod index;
 mod select;
@@ -32,8 +32,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::backend::{Backend, Code, Refusal};
+use rama_runtime::Cluster;
+
 use crate::metrics::{HttpMetrics, Route};
+use crate::refusal::{Code, Refusal};
 
 /// Integers of a larger size are not exact as a double.
 const DOUBLE_EXACT_MAX: u64 = 1 << 53;
@@ -42,7 +44,7 @@ const DOUBLE_EXACT_MAX: u64 = 1 << 53;
 #[derive(Clone)]
 pub struct Gateway {
     /// The cluster.
-    pub backend: Arc<dyn Backend>,
+    pub cluster: Cluster,
     /// Counters of the HTTP side.
     pub metrics: Arc<HttpMetrics>,
     /// Bounds of one request.

@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt as _;
+use rama_runtime::Cluster;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::backend::Backend;
 use crate::metrics::HttpMetrics;
 use crate::routes::{Gateway, Limits, router};
 
@@ -49,17 +49,13 @@ pub async fn bind(host: IpAddr, port: u16, port_tries: u16) -> io::Result<TcpLis
 }
 
 impl Server {
-    /// Serves `backend` on `listener` until [`Server::stop`].
-    pub fn start(
-        listener: TcpListener,
-        backend: Arc<dyn Backend>,
-        limits: Limits,
-    ) -> io::Result<Server> {
+    /// Serves `cluster` on `listener` until [`Server::stop`].
+    pub fn start(listener: TcpListener, cluster: Cluster, limits: Limits) -> io::Result<Server> {
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
         let metrics = Arc::new(HttpMetrics::default());
         let router = router(Gateway {
-            backend,
+            cluster,
             metrics,
             limits,
             stop: stopped.clone(),

@@ -6,7 +6,7 @@
 
 use serde_json::{Number, Value};
 
-use crate::backend::{Code, Refusal};
+use crate::refusal::{Code, Refusal};
 
 const MARK: &str = "#__";
 

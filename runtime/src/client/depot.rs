@@ -1,8 +1,9 @@
-//! Appending to and reading a depot, typed.
+//! Appending to and reading a depot, typed; and appending JSON by names, for HTTP.
 //!
 //! Relies on the depot's placement, which runs here, at the client. What must stay true: appends of
 //! one client to one partition arrive in the order of the calls (O-9), because a message is sent
-//! before the call first waits.
+//! before the call first waits; a JSON append lands on the same partition, with the same bytes, as
+//! the typed append of the same record.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -11,6 +12,7 @@ use std::ops::Range;
 
 use futures_channel::oneshot;
 use rama_wire::Record;
+use serde_json::Value;
 
 use crate::cluster::{Cluster, Running};
 use crate::depot_def::{Depot, PlacementKind};
@@ -156,6 +158,38 @@ impl<T: Record> DepotClient<T> {
             })
         };
         records.iter().map(decode).collect()
+    }
+}
+
+impl Cluster {
+    /// Appends a record given as JSON.
+    ///
+    /// # Errors
+    /// `Invalid` when it is not a record of the depot; otherwise as
+    /// [`DepotClient::append`].
+    pub fn append_json(
+        &self,
+        module: &str,
+        depot: &str,
+        record: &Value,
+        ack: AckLevel,
+    ) -> impl Future<Output = Result<Appended>> + Send + use<> {
+        let sent = self.send_json(module, depot, record, ack);
+        async move { sent?.await }
+    }
+
+    fn send_json(&self, module: &str, name: &str, record: &Value, ack: AckLevel) -> Result<Answer> {
+        let (running, index) = self.depot_of(Some(module), name)?;
+        let definition = &running.layout.definition.depots[usize::from(index)];
+        let bytes = (definition.record.from_json)(record).map_err(|error| {
+            Error::invalid(format!("could not append to {name} of {module}")).caused_by(error)
+        })?;
+        let task = place(self, &running, index, |placement, tasks, random| {
+            placement.place_encoded(&bytes, tasks, random)
+        })?;
+        let mut records = Records::default();
+        records.push_with(|buffer| *buffer = bytes);
+        send(&running, index, task, records, ack)
     }
 }
 

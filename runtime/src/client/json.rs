@@ -1,9 +1,8 @@
-//! Calls by names and JSON: what HTTP and the command line use.
+//! Reads by names and JSON: what HTTP and the command line use. Appends are in `depot`.
 //!
-//! Relies on the definition's erased codecs. What must stay true: a JSON append lands on the same
-//! partition, with the same bytes, as the typed append of the same record.
+//! Relies on the definition's erased codecs and on compiled JSON paths. What must stay true: a JSON
+//! path answers what the typed path to the same place answers.
 
-use std::future::Future;
 use std::ops::Range;
 
 use serde_json::Value;
@@ -14,45 +13,9 @@ use super::watch::{self, Watch};
 use crate::cluster::{Cluster, Running};
 use crate::error::{Error, ErrorKind, Result};
 use crate::json_path::{self, JsonSelect};
-use crate::message::{AckLevel, Appended, ClientRequest, Records};
+use crate::message::ClientRequest;
 
 impl Cluster {
-    /// Appends a record given as JSON.
-    ///
-    /// # Errors
-    /// `Invalid` when it is not a record of the depot; otherwise as
-    /// [`crate::DepotClient::append`].
-    pub fn append_json(
-        &self,
-        module: &str,
-        depot: &str,
-        record: &Value,
-        ack: AckLevel,
-    ) -> impl Future<Output = Result<Appended>> + Send + use<> {
-        let sent = self.send_json(module, depot, record, ack);
-        async move { sent?.await }
-    }
-
-    fn send_json(
-        &self,
-        module: &str,
-        name: &str,
-        record: &Value,
-        ack: AckLevel,
-    ) -> Result<depot::Answer> {
-        let (running, index) = self.depot_of(Some(module), name)?;
-        let definition = &running.layout.definition.depots[usize::from(index)];
-        let bytes = (definition.record.from_json)(record).map_err(|error| {
-            Error::invalid(format!("could not append to {name} of {module}")).caused_by(error)
-        })?;
-        let task = depot::place(self, &running, index, |placement, tasks, random| {
-            placement.place_encoded(&bytes, tasks, random)
-        })?;
-        let mut records = Records::default();
-        records.push_with(|buffer| *buffer = bytes);
-        depot::send(&running, index, task, records, ack)
-    }
-
     /// First available and next offset of a depot partition (D-24).
     ///
     /// # Errors

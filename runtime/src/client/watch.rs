@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 use futures_util::Stream;
 use rama_io::Env;
 
-use super::service;
+use super::select;
 use crate::category_queue::Signal;
 use crate::error::{Error, Result};
 use crate::limits;
@@ -204,7 +204,7 @@ fn evaluate_some<E: Env>(
         if !touched.contains(&watch.pstate) || watch.subscription.is_over() {
             continue;
         }
-        let answer = service::select(thread, task, watch.pstate, &watch.plan);
+        let answer = select::evaluate(thread, task, watch.pstate, &watch.plan);
         let same = matches!((&answer, &watch.last), (Ok(new), Some(old)) if new == old);
         if !same {
             watch.last = answer.as_ref().ok().cloned();

@@ -7,15 +7,55 @@ use std::collections::{BTreeMap, VecDeque};
 
 use rama_io::Env;
 use rama_wire::entry::{self as wire, AppendTo, PAYLOAD_BYTES_MAX};
+use smallvec::SmallVec;
 
+use super::Group;
 use super::batch::{Batch, Effect};
 use super::state::{Log, State};
-use crate::entry::{Entry, Op};
+use crate::entry::{Appended, Entry, Op};
 use crate::error::{Error, Result};
 use crate::replog::segment::{LogKey, TxnKey};
 
+impl<E: Env> Group<E> {
+    /// Gathers an entry for the next device write. Never waits.
+    ///
+    /// # Ordering
+    /// Entries become durable and are applied in the order of these calls; offsets of a log are
+    /// assigned in the same order, without gaps.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::UnknownPartition`], [`Error::UnknownTransaction`]: nothing
+    /// was appended. [`Error::Poisoned`], [`Error::Closed`]: nothing ever will be.
+    pub fn append(&self, entry: Entry<'_>) -> Result<Appended> {
+        let mut state = self.shared.state.borrow_mut();
+        state.check_open()?;
+        let bytes = check(&state, &entry)?;
+        let state = &mut *state;
+        let index = state.appended.next();
+        let batch = gathering(&mut state.gathering, bytes, self.shared.options.batch_bytes);
+        let at = batch.begin();
+        let mut effects = SmallVec::with_capacity(entry.ops.len());
+        let mut first_offsets = SmallVec::new();
+        for op in entry.ops {
+            let effect = encode(op, batch, &mut state.logs);
+            if let Effect::Append { first, .. } = effect {
+                first_offsets.push(first);
+            }
+            announce(&effect, &mut state.announced);
+            effects.push(effect);
+        }
+        batch.finish(at, index, effects);
+        state.appended = index;
+        self.shared.write_signal.notify();
+        Ok(Appended {
+            index,
+            first_offsets,
+        })
+    }
+}
+
 /// Refuses what cannot be appended and says how long the payload will be.
-pub(super) fn check<E: Env>(state: &State<E>, entry: &Entry<'_>) -> Result<usize> {
+fn check<E: Env>(state: &State<E>, entry: &Entry<'_>) -> Result<usize> {
     let mut bytes = 0;
     for (at, op) in entry.ops.iter().enumerate() {
         state.store(op.partition())?;
@@ -79,11 +119,7 @@ fn is_prepared(announced: &BTreeMap<TxnKey, u32>, earlier: &[Op<'_>], key: TxnKe
 }
 
 /// The batch that takes the next entry of `bytes`.
-pub(super) fn gathering(
-    batches: &mut VecDeque<Batch>,
-    bytes: usize,
-    batch_bytes: usize,
-) -> &mut Batch {
+fn gathering(batches: &mut VecDeque<Batch>, bytes: usize, batch_bytes: usize) -> &mut Batch {
     let fits = |batch: &Batch| batch.bytes.is_empty() || batch.bytes.len() + bytes <= batch_bytes;
     if !batches.back().is_some_and(fits) {
         let capacity = (bytes + wire::HEADER_BYTES).next_multiple_of(512);
@@ -93,7 +129,7 @@ pub(super) fn gathering(
 }
 
 /// Adds the bytes of an operation to the batch and says what applying it will do.
-pub(super) fn encode(op: Op<'_>, batch: &mut Batch, logs: &mut BTreeMap<LogKey, Log>) -> Effect {
+fn encode(op: Op<'_>, batch: &mut Batch, logs: &mut BTreeMap<LogKey, Log>) -> Effect {
     let position = batch.bytes.len() as u32;
     let out = &mut batch.bytes;
     match op {
@@ -218,7 +254,7 @@ fn encode_step(op: Op<'_>, out: &mut Vec<u8>) -> Effect {
 }
 
 /// Keeps the appended view of transactions.
-pub(super) fn announce(effect: &Effect, announced: &mut BTreeMap<TxnKey, u32>) {
+fn announce(effect: &Effect, announced: &mut BTreeMap<TxnKey, u32>) {
     match effect {
         Effect::Prepare { key, attempt, .. } => {
             announced.insert(*key, *attempt);

@@ -9,26 +9,26 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::backend::Backend;
+use rama_runtime::Cluster;
 
 /// The text for a server that is ready.
-pub fn text(backend: &dyn Backend, url: &str, dir: &Path, took: Duration) -> String {
+pub fn text(cluster: &Cluster, url: &str, dir: &Path, took: Duration) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let mut text = format!(
         "rama {version} dev  ·  data {}  ·  ready in {:.2} s\nHTTP    {url}\n",
         dir.display(),
         took.as_secs_f64()
     );
-    let status = backend.status();
+    let status = cluster.status();
     for module in &status.modules {
         let (name, tasks, threads) = (&module.name, module.tasks, module.threads);
         // Writing into a String cannot fail.
         let _ = writeln!(text, "Module  {name}  {tasks} tasks on {threads} threads");
     }
-    let tries: Vec<String> = backend
+    let tries: Vec<String> = cluster
         .modules()
         .iter()
-        .flat_map(|module| commands(backend, module))
+        .flat_map(|module| commands(cluster, module))
         .collect();
     for (index, command) in tries.iter().enumerate() {
         let _ = writeln!(
@@ -42,10 +42,11 @@ pub fn text(backend: &dyn Backend, url: &str, dir: &Path, took: Duration) -> Str
 }
 
 /// One append, one select, one watch.
-fn commands(backend: &dyn Backend, module: &str) -> Vec<String> {
-    let Some(manifest) = backend.describe(module) else {
+fn commands(cluster: &Cluster, module: &str) -> Vec<String> {
+    let Ok(definition) = cluster.definition(module) else {
         return Vec::new();
     };
+    let manifest = definition.manifest();
     let mut commands = Vec::new();
     let depots = objects(&manifest, "depots");
     let open = |depot: &&Value| {

@@ -7,7 +7,6 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rama_runtime::{Cluster, ErrorKind, InProcessCluster, Module};
@@ -91,8 +90,7 @@ async fn listen(config: &Config, cluster: &Cluster) -> Result<Server, Failure> {
     let (host, port) = (config.http.host, config.http.port);
     let listener = bind(host, port, config.http.port_tries).await;
     let limits = config.http.limits();
-    let server =
-        listener.and_then(|listener| Server::start(listener, Arc::new(cluster.clone()), limits));
+    let server = listener.and_then(|listener| Server::start(listener, cluster.clone(), limits));
     server.map_err(|cause| {
         let what = format!("could not listen at {host}:{port}: {cause}");
         Failure::new(what, "choose another with --port or --host")

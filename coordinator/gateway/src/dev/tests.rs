@@ -1,15 +1,20 @@
 //! Settings and first words. Whole servers are tested as processes, in `cli/tests`.
 
 use super::*;
-use crate::backend::fake::Fake;
+use crate::testing;
 
-#[test]
-fn the_banner_says_what_to_type_next() {
-    let fake = Fake::default();
-    let text = banner::text(&fake, "http://h:1", "./.rama".as_ref(), Default::default());
+#[tokio::test]
+async fn the_banner_says_what_to_type_next() {
+    let cluster = testing::cluster().await;
+    let text = banner::text(
+        &cluster,
+        "http://h:1",
+        "./.rama".as_ref(),
+        Default::default(),
+    );
     for line in [
         "HTTP    http://h:1",
-        "Module  Demo  2 tasks on 2 threads",
+        "Module  Demo  2 tasks on 1 threads",
         "Try     rama append Demo/lines '\"hello world\"'",
         "        rama select Demo/counts '[\"hello\"]' --one",
         "        rama watch Demo/counts '[\"hello\"]'",

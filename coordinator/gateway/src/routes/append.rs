@@ -15,8 +15,8 @@ use serde_json::Value;
 use super::{Gateway, Shape, body, json};
 use rama_runtime::AckLevel;
 
-use crate::backend::{Refusal, Target};
 use crate::metrics::Route;
+use crate::refusal::Refusal;
 use crate::{names, tagged};
 
 const WANTED: &str = r#"{"data": <record>, "ackLevel": "ack" | "appendAck" | "none"}"#;
@@ -74,23 +74,11 @@ async fn one(
     let Body { data, ack_level } = body(bytes, WANTED)?;
     let data = tagged::decode(data)?;
     let object = names::canonical(names::Kind::Depot, depot);
-    let at = Target {
-        module,
-        object: &object,
-    };
-    let appended = gateway
-        .backend
-        .append(at, data, ack_level.into())
-        .await
-        .map_err(|refusal| {
-            names::explain(
-                refusal,
-                &*gateway.backend,
-                module,
-                names::Kind::Depot,
-                &object,
-            )
-        })?;
+    let cluster = &gateway.cluster;
+    let sent = cluster.append_json(module, &object, &data, ack_level.into());
+    let appended = sent.await.map_err(|error| {
+        names::explain(error.into(), cluster, module, names::Kind::Depot, &object)
+    })?;
     let returns = shape.apply(appended.returns.into_iter().collect());
     let mut response = json(StatusCode::OK, &returns)?;
     if let Some(offset) = appended.offset {

@@ -9,13 +9,14 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
-use serde_json::json as object;
+use rama_runtime::Cluster;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json as object};
 
 use super::{Gateway, body, json};
-use crate::backend::{Code, Letters, Refusal, Settle};
 use crate::metrics::Route;
 use crate::names::no_module;
+use crate::refusal::{Code, Refusal};
 
 const WANTED: &str = r#"{"ids": ["<id>", ...]} or {"all": true}"#;
 
@@ -27,12 +28,31 @@ struct Which {
     all: bool,
 }
 
+/// A dead letter with its record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// What the engine knows of it.
+    #[serde(flatten)]
+    pub letter: rama_runtime::DeadLetter,
+    /// The record; null when it was trimmed meanwhile.
+    pub data: Value,
+}
+
+/// What becomes of dead letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settle {
+    /// They are given to their topology again.
+    Replay,
+    /// They are forgotten.
+    Drop,
+}
+
 pub(super) async fn list(State(gateway): State<Gateway>, Path(module): Path<String>) -> Response {
     let work = async {
         known(&gateway, &module)?;
         json(
             StatusCode::OK,
-            &gateway.backend.dead_letters(&module).await?,
+            &with_records(&gateway.cluster, &module).await?,
         )
     };
     gateway.timed(Route::DeadLetters, work).await
@@ -71,27 +91,49 @@ async fn settle(
     how: Settle,
 ) -> Result<Response, Refusal> {
     known(gateway, module)?;
-    let which = match body(bytes, WANTED)? {
+    let cluster = &gateway.cluster;
+    let ids = match body(bytes, WANTED)? {
         Which {
             ids: Some(ids),
             all: false,
-        } => Letters::Ids(ids),
+        } => ids,
         Which {
             ids: None,
             all: true,
-        } => Letters::All,
+        } => {
+            let letters = cluster.dead_letters(module).await?;
+            letters.into_iter().map(|letter| letter.id).collect()
+        }
         _ => {
             let detail = "could not tell which dead letters are meant";
             return Err(Refusal::new(Code::Invalid, detail).hint(format!("send {WANTED}")));
         }
     };
-    let count = gateway.backend.settle(module, which, how).await?;
+    let count = match how {
+        Settle::Replay => cluster.replay_dead_letters(module, &ids).await?,
+        Settle::Drop => cluster.drop_dead_letters(module, &ids).await?,
+    };
     json(StatusCode::OK, &object!({ "count": count }))
 }
 
+async fn with_records(cluster: &Cluster, module: &str) -> Result<Vec<DeadLetter>, Refusal> {
+    let mut letters = Vec::new();
+    for letter in cluster.dead_letters(module).await? {
+        let offsets = letter.offset..letter.offset + 1;
+        let records = cluster.read_json(module, &letter.depot, letter.partition, offsets);
+        // A record that was trimmed meanwhile is shown as null; the letter still counts.
+        let data = records.await.ok().and_then(|mut records| records.pop());
+        letters.push(DeadLetter {
+            letter,
+            data: data.unwrap_or_default(),
+        });
+    }
+    Ok(letters)
+}
+
 fn known(gateway: &Gateway, module: &str) -> Result<(), Refusal> {
-    match gateway.backend.objects(module) {
-        Some(_) => Ok(()),
-        None => Err(no_module(&*gateway.backend, module)),
+    match gateway.cluster.definition(module) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(no_module(&gateway.cluster, module)),
     }
 }

@@ -8,8 +8,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::{Gateway, json};
-use crate::backend::{Code, Refusal};
 use crate::metrics::{OPEN_METRICS, Route};
+use crate::refusal::{Code, Refusal};
 
 pub(super) async fn livez() -> &'static str {
     "ok\n"
@@ -19,15 +19,23 @@ pub(super) async fn readyz(State(gateway): State<Gateway>) -> Response {
     if *gateway.stop.borrow() {
         return Refusal::new(Code::Unavailable, "the server is stopping").into_response();
     }
-    match gateway.backend.ready() {
-        Ok(()) => "ok\n".into_response(),
-        Err(reason) => Refusal::new(Code::Unavailable, reason).into_response(),
+    let status = gateway.cluster.status();
+    let down = status
+        .modules
+        .iter()
+        .find(|module| module.state != "running");
+    match down {
+        None => "ok\n".into_response(),
+        Some(module) => {
+            let reason = format!("module {} is {}", module.name, module.state);
+            Refusal::new(Code::Unavailable, reason).into_response()
+        }
     }
 }
 
 pub(super) async fn metrics(State(gateway): State<Gateway>) -> Response {
     let work = async {
-        let status = gateway.backend.status();
+        let status = gateway.cluster.status();
         let text = gateway.metrics.render(&status);
         let mut response = (StatusCode::OK, text).into_response();
         let kind = HeaderValue::from_static(OPEN_METRICS);
@@ -38,6 +46,6 @@ pub(super) async fn metrics(State(gateway): State<Gateway>) -> Response {
 }
 
 pub(super) async fn status(State(gateway): State<Gateway>) -> Response {
-    let work = async { json(StatusCode::OK, &gateway.backend.status()) };
+    let work = async { json(StatusCode::OK, &gateway.cluster.status()) };
     gateway.timed(Route::Status, work).await
 }

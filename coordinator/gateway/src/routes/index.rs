@@ -10,7 +10,7 @@ use serde_json::{Value, json as object};
 
 use super::{Gateway, json};
 use crate::metrics::Route;
-use crate::names::no_module;
+use crate::names::{no_module, objects};
 
 const PATHS: [(&str, &str); 11] = [
     ("GET /rest/{module}", "objects with their schemas"),
@@ -52,9 +52,9 @@ const PATHS: [(&str, &str); 11] = [
 
 pub(super) async fn index(State(gateway): State<Gateway>) -> Response {
     let work = async {
-        let names = gateway.backend.modules();
+        let names = gateway.cluster.modules();
         let modules = names.iter().map(|name| {
-            let objects = gateway.backend.objects(name).unwrap_or_default();
+            let objects = objects(&gateway.cluster, name).unwrap_or_default();
             object!({
                 "name": name,
                 "url": format!("/rest/{name}"),
@@ -85,9 +85,9 @@ pub(super) async fn describe(
     Path(module): Path<String>,
 ) -> Response {
     let work = async {
-        match gateway.backend.describe(&module) {
-            Some(manifest) => json(StatusCode::OK, &manifest),
-            None => Err(no_module(&*gateway.backend, &module)),
+        match gateway.cluster.definition(&module) {
+            Ok(definition) => json(StatusCode::OK, &definition.manifest()),
+            Err(_) => Err(no_module(&gateway.cluster, &module)),
         }
     };
     gateway.timed(Route::Describe, work).await

@@ -12,11 +12,20 @@ use axum::response::Response;
 use serde_json::Value;
 
 use super::{Gateway, Shape, body, json};
-use crate::backend::{Amount, Code, Refusal, Target};
 use crate::metrics::Route;
+use crate::refusal::{Code, Refusal};
 use crate::{names, tagged};
 
 pub(super) const WANTED: &str = r#"a path such as ["key"] or ["key", ["sortedMapRange", 1, 9]]"#;
+
+/// How many results a read must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Amount {
+    /// Any number, as a list.
+    Any,
+    /// Exactly one, bare.
+    One,
+}
 
 pub(super) async fn select(
     State(gateway): State<Gateway>,
@@ -48,24 +57,27 @@ async fn read(
 ) -> Result<Response, Refusal> {
     let path = checked(body(bytes, WANTED)?)?;
     let object = names::canonical(names::Kind::PState, pstate);
-    let at = Target {
-        module,
-        object: &object,
+    let cluster = &gateway.cluster;
+    let results = cluster.select_json(module, &object, &path).await;
+    let results = results.map_err(|error| {
+        names::explain(error.into(), cluster, module, names::Kind::PState, &object)
+    })?;
+    let value = match amount {
+        Amount::Any => Value::Array(results),
+        Amount::One => one(results, &path)?,
     };
-    let value = gateway
-        .backend
-        .select(at, path, amount)
-        .await
-        .map_err(|refusal| {
-            names::explain(
-                refusal,
-                &*gateway.backend,
-                module,
-                names::Kind::PState,
-                &object,
-            )
-        })?;
     json(StatusCode::OK, &shape.apply(value))
+}
+
+/// The only result (spec P-34).
+pub(super) fn one(mut results: Vec<Value>, path: &Value) -> Result<Value, Refusal> {
+    match results.len() {
+        1 => Ok(results.remove(0)),
+        count => {
+            let detail = format!("the path {path} has {count} results, not one");
+            Err(Refusal::new(Code::Rejected, detail).hint("select answers them all as a list"))
+        }
+    }
 }
 
 /// A path with its tagged scalars decoded; anything but a list is refused.

@@ -18,12 +18,12 @@ use futures_util::{Stream, StreamExt};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::select::{WANTED, checked};
+use super::select::{WANTED, checked, one};
 use super::{Gateway, Shape, body};
-use crate::backend::{Changes, Code, Refusal, Target};
 use crate::metrics::Route;
 use crate::names;
 use crate::problem::Problem;
+use crate::refusal::{Code, Refusal};
 
 #[derive(Deserialize)]
 pub(super) struct Parameters {
@@ -73,7 +73,7 @@ async fn start(
     let shape = Shape {
         int64: parameters.int64,
     };
-    let response = match subscribe(&gateway, module, pstate, path).await {
+    let response = match subscribe(&gateway, module, pstate, path) {
         Ok(changes) => {
             let beat = KeepAlive::new()
                 .interval(gateway.limits.heartbeat)
@@ -89,31 +89,24 @@ async fn start(
     response
 }
 
-async fn subscribe(
+fn subscribe(
     gateway: &Gateway,
     module: &str,
     pstate: &str,
     path: Result<Value, Refusal>,
-) -> Result<Changes, Refusal> {
+) -> Result<impl Stream<Item = Result<Value, Refusal>> + Send + use<>, Refusal> {
     let path = checked(path?)?;
     let object = names::canonical(names::Kind::PState, pstate);
-    let at = Target {
-        module,
-        object: &object,
-    };
-    gateway.backend.watch(at, path).await.map_err(|refusal| {
-        names::explain(
-            refusal,
-            &*gateway.backend,
-            module,
-            names::Kind::PState,
-            &object,
-        )
-    })
+    let cluster = &gateway.cluster;
+    let watch = cluster.watch_json(module, &object, &path);
+    let watch = watch.map_err(|error| {
+        names::explain(error.into(), cluster, module, names::Kind::PState, &object)
+    })?;
+    Ok(watch.map(move |results| one(results?, &path)))
 }
 
 fn events(
-    changes: Changes,
+    changes: impl Stream<Item = Result<Value, Refusal>> + Send,
     shape: Shape,
     mut stop: tokio::sync::watch::Receiver<bool>,
 ) -> impl Stream<Item = Result<Event, Infallible>> + Send {

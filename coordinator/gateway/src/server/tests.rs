@@ -3,8 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::backend::fake::Fake;
-use crate::config::Config;
+use crate::testing;
 
 #[tokio::test]
 async fn a_taken_port_is_shifted_to_the_next_free_one() {
@@ -26,10 +25,8 @@ async fn a_taken_port_is_shifted_to_the_next_free_one() {
 async fn a_stop_ends_live_streams_and_frees_the_port() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    let host = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let listener = bind(host, 0, 1).await.expect("any port");
-    let limits = Config::default().http.limits();
-    let server = Server::start(listener, Arc::new(Fake::default()), limits).expect("serving");
+    let cluster = testing::cluster().await;
+    let server = testing::serve(&cluster, testing::limits()).await;
     let mut stream = tokio::net::TcpStream::connect(server.address())
         .await
         .expect("connected");

@@ -4,12 +4,13 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-const RAMA: &str = env!("CARGO_BIN_EXE_rama");
+use crate::command::{RAMA, directory, run_in, without_numbers};
 
 /// Starts a server on any free port; its process and what it printed when it was ready.
 fn start(dir: &Path) -> (Child, Vec<String>) {
     let mut child = Command::new(RAMA)
         .args(["dev", "--example", "word-count", "--port", "0"])
+        .args(["--tasks", "2", "--threads", "1"])
         .current_dir(dir)
         .env_remove("RAMA_URL")
         .stdout(Stdio::piped())
@@ -49,7 +50,7 @@ fn signal(child: &Child, name: &str) {
 
 #[test]
 fn printed_commands_work_and_data_survives_kill_9_and_ctrl_c() {
-    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let dir = directory();
     let dir = dir.path();
     let (mut server, banner) = start(dir);
     let commands = banner
@@ -84,4 +85,26 @@ fn printed_commands_work_and_data_survives_kill_9_and_ctrl_c() {
         !dir.join(".rama/http").exists(),
         "the address is taken back"
     );
+}
+
+#[test]
+fn the_first_words_and_the_refusals_of_a_server_are_as_documented() {
+    let dir = directory();
+    let dir = dir.path();
+    let (mut server, banner) = start(dir);
+    let address = std::fs::read_to_string(dir.join(".rama/http")).expect("an address");
+    let commands: [&[&str]; 5] = [
+        &["dev", "--example", "bank"],
+        &["dev", "--example", "nonsense"],
+        &["dev"],
+        &["dev", "no_such_program"],
+        &["dev", "--example", "bank", "--tasks", "3"],
+    ];
+    let refusals = commands.map(|args| run_in(dir, address.trim(), args, ""));
+    signal(&server, "-INT");
+    assert_eq!(server.wait().expect("it ended").code(), Some(0));
+    let seen = format!("{}\n\n{}", banner.join("\n"), refusals.join("\n"));
+    let seen = without_numbers(&seen, "http://127.0.0.1:", "PORT");
+    let seen = without_numbers(&seen, "ready in ", "SECONDS");
+    insta::assert_snapshot!(seen.replace(env!("CARGO_PKG_VERSION"), "VERSION"));
 }

@@ -1,0 +1,172 @@
+//! Commands that need no server: help, settings, papers, projects, checks, the quickstart.
+
+use std::process::Command;
+
+use crate::command::{RAMA, directory, run, run_in, without_numbers};
+
+/// Every path of subcommands that has help.
+const VERBS: [&[&str]; 17] = [
+    &[],
+    &["quickstart"],
+    &["dev"],
+    &["new"],
+    &["append"],
+    &["select"],
+    &["watch"],
+    &["status"],
+    &["dead-letters"],
+    &["dead-letters", "list"],
+    &["dead-letters", "replay"],
+    &["dead-letters", "drop"],
+    &["doctor"],
+    &["config"],
+    &["config", "show"],
+    &["completions"],
+    &["man"],
+];
+
+#[test]
+fn help_is_as_documented_and_ends_with_examples() {
+    let mut all = String::new();
+    for verb in VERBS {
+        let help = run("http://x", &[verb, &["--help"]].concat(), "");
+        assert!(help.contains("Examples:\n  "), "no examples in {help}");
+        all.push_str(&help);
+        all.push('\n');
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn quickstart_counts_a_text_and_says_what_to_type_next() {
+    let dir = directory();
+    std::fs::write(dir.path().join("text.txt"), "To be, or not\nto be.\n").expect("written");
+    std::fs::write(dir.path().join("latin1.txt"), b"caf\xe9\n").expect("written");
+    let file: [&str; 3] = ["quickstart", "--file", "text.txt"];
+    let commands: [&[&str]; 5] = [
+        &[&file[..], &["--top", "3"]].concat(),
+        &[
+            &file[..],
+            &["--data-dir", "data", "--counts", "counts.json"],
+        ]
+        .concat(),
+        &[&file[..], &["--output", "json"]].concat(),
+        &["quickstart", "--file", "nothing.txt"],
+        &["quickstart", "--file", "latin1.txt"],
+    ];
+    let seen = commands.map(|args| run_in(dir.path(), "http://x", args, ""));
+    let mut seen = seen.join("\n");
+    for (before, word) in [
+        ("http://127.0.0.1:", "PORT"),
+        ("exactly once in ", "SECONDS"),
+        ("SECONDS s: ", "RATE"),
+        ("\"seconds\": ", "SECONDS"),
+        ("\"words_per_second\": ", "RATE"),
+    ] {
+        seen = without_numbers(&seen, before, word);
+    }
+    let counts = std::fs::read_to_string(dir.path().join("counts.json")).expect("it was written");
+    insta::assert_snapshot!(format!("{seen}\ncounts.json: {counts}"));
+}
+
+#[test]
+fn doctor_names_each_check_and_fails_with_the_remedy() {
+    let seen = run("http://x", &["doctor", "--output", "json"], "");
+    let json = seen
+        .split_once('\n')
+        .and_then(|(_, rest)| rest.split_once("--- stderr"));
+    let checks: Vec<serde_json::Value> =
+        serde_json::from_str(json.expect("a transcript").0).expect("JSON");
+    // What is found differs from machine to machine; what is looked at does not.
+    let names = checks.iter().map(|check| {
+        let members: Vec<&String> = check.as_object().expect("an object").keys().collect();
+        format!("{} {members:?}", check["check"])
+    });
+    let names = names.collect::<Vec<_>>().join("\n");
+    let table = run("http://x", &["doctor"], "");
+    for check in &checks {
+        let name = check["check"].as_str().expect("a name");
+        assert!(
+            table.contains(&format!(" {name} ")),
+            "{name} is not in\n{table}"
+        );
+    }
+    let bad = run(
+        "http://x",
+        &["doctor", "--dir", "/proc/nothing", "--output", "json"],
+        "",
+    );
+    assert!(
+        bad.ends_with("--- exit 1\n") && bad.contains("\"hint\""),
+        "{bad}"
+    );
+    insta::assert_snapshot!(names);
+}
+
+#[test]
+fn settings_are_shown_with_their_origin_and_files_are_checked() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let good = dir.path().join("good.toml");
+    std::fs::write(&good, "[http]\nport = 9000\n").expect("written");
+    let bad = dir.path().join("bad.toml");
+    std::fs::write(&bad, "[http]\nprot = 9000\n").expect("written");
+    let (good, bad) = (good.display().to_string(), bad.display().to_string());
+    let seen = [
+        run("http://x", &["config", "show", "--config", &good], ""),
+        run(
+            "http://x",
+            &["config", "check", &good, "--output", "json"],
+            "",
+        ),
+        run("http://x", &["config", "check", &bad], ""),
+    ];
+    insta::assert_snapshot!(
+        seen.join("\n")
+            .replace(&dir.path().display().to_string(), "DIR")
+    );
+}
+
+#[test]
+fn completions_and_manual_pages_are_written() {
+    for shell in ["bash", "zsh", "fish"] {
+        let seen = run("http://x", &["completions", shell], "");
+        assert!(
+            seen.contains("quickstart") && seen.ends_with("--- exit 0\n"),
+            "{shell}"
+        );
+    }
+    let seen = run("http://x", &["man"], "");
+    assert!(seen.contains(".TH rama 1"), "{seen}");
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("pages").display().to_string();
+    assert!(run("http://x", &["man", &path], "").ends_with("--- exit 0\n"));
+    assert!(dir.path().join("pages/rama-append.1").exists());
+}
+
+#[test]
+fn a_new_project_never_touches_what_exists() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir(dir.path().join("taken")).expect("created");
+    let run = |args: &[&str]| {
+        let command = Command::new(RAMA)
+            .args(args)
+            .current_dir(dir.path())
+            .output()
+            .expect("it runs");
+        (
+            command.status.code(),
+            String::from_utf8_lossy(&command.stderr).into_owned(),
+        )
+    };
+    let (code, error) = run(&["new", "taken"]);
+    assert_eq!(code, Some(4), "{error}");
+    assert_eq!(run(&["new", "../up"]).0, Some(2));
+    let (code, error) = run(&["new", "x", "--rama", "/nonexistent"]);
+    assert!(code == Some(3) && error.contains("--rama DIR"), "{error}");
+    assert_eq!(run(&["new", "fresh", "--template", "bank"]).0, Some(0));
+    let manifest = std::fs::read_to_string(dir.path().join("fresh/Cargo.toml")).expect("written");
+    assert!(
+        manifest.contains("name = \"fresh\"") && !manifest.contains("{{"),
+        "{manifest}"
+    );
+}
