@@ -6,8 +6,8 @@
 //! write that holds it is flushed; after the first failed write or flush nothing is called durable
 //! again; the borrow of the state is never held across an `.await` or a call-back.
 //!
-//! Reading order: `state` (what is known), `append`, `batch` and `writer` (from append to durable),
-//! `partition` (reading), `background` and `seal` (house-keeping), `recovery` (opening).
+//! Reading order: `state` (what is known), `append`, `batch`, `writer` and `spare` (from append to
+//! durable), `partition` (reading), `background` and `seal` (house-keeping), `recovery` (opening).
 
 mod append;
 mod background;
@@ -16,6 +16,7 @@ mod partition;
 mod recovery;
 mod seal;
 mod signal;
+mod spare;
 mod state;
 mod writer;
 
@@ -33,7 +34,8 @@ use rama_wire::{Index, LogId};
 use crate::entry::{Entry, Op, Prepared};
 use crate::error::{Error, Result};
 use crate::options::{GroupOptions, Identity};
-use signal::Signal;
+use signal::Loop;
+use spare::Spare;
 use state::State;
 
 pub use partition::{LogRecord, Partition};
@@ -65,10 +67,11 @@ pub(crate) struct Shared<E: Env> {
     pub identity: Identity,
     pub options: GroupOptions,
     pub state: RefCell<State<E>>,
-    pub write_signal: Signal,
-    pub background_signal: Signal,
-    pub writer_done: Signal,
-    pub background_done: Signal,
+    pub write_loop: Loop,
+    pub tidy_loop: Loop,
+    pub spare_loop: Loop,
+    /// The file of the next segment, when it was made ahead.
+    pub spare: Mutex<Option<Spare<E>>>,
     /// House-keeping happens one round at a time.
     pub tidying: Mutex<()>,
 }
@@ -172,7 +175,7 @@ impl<E: Env> Group<E> {
         }
         if state.stats.applied_bytes >= background::LOOK_BYTES {
             state.stats.applied_bytes = 0;
-            self.shared.background_signal.notify();
+            self.shared.tidy_loop.wake.notify();
         }
         Ok(())
     }
@@ -225,10 +228,9 @@ impl<E: Env> Group<E> {
     /// [`Error::Poisoned`]; the loops are stopped all the same.
     pub async fn close(self) -> Result<()> {
         self.shared.state.borrow_mut().closing = true;
-        self.shared.write_signal.notify();
-        self.shared.writer_done.wait().await;
-        self.shared.background_signal.notify();
-        self.shared.background_done.wait().await;
+        self.shared.write_loop.end().await;
+        self.shared.spare_loop.end().await;
+        self.shared.tidy_loop.end().await;
         match &self.shared.state.borrow().poison {
             Some(poison) => Err(poison.clone()),
             None => Ok(()),

@@ -46,7 +46,7 @@ impl<E: Env> Group<E> {
         }
         batch.finish(at, index, effects);
         state.appended = index;
-        self.shared.write_signal.notify();
+        self.shared.write_loop.wake.notify();
         Ok(Appended {
             index,
             first_offsets,

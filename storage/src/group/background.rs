@@ -29,7 +29,7 @@ pub(super) enum Flush {
 /// Works when there is work, until the group closes or is poisoned.
 pub(super) async fn run<E: Env>(shared: Rc<Shared<E>>) {
     loop {
-        shared.background_signal.wait().await;
+        shared.tidy_loop.wake.wait().await;
         let (stop, poisoned) = {
             let state = shared.state.borrow();
             (
@@ -49,7 +49,7 @@ pub(super) async fn run<E: Env>(shared: Rc<Shared<E>>) {
             }
         }
     }
-    shared.background_done.notify();
+    shared.tidy_loop.done.notify();
 }
 
 /// One round of everything there is to do.
@@ -89,7 +89,7 @@ async fn compact_stores<E: Env>(shared: &Rc<Shared<E>>) -> Result<()> {
     for store in stores(shared) {
         let compacted = store.compact().await;
         if compacted.map_err(|error| on_store_failure(shared, error))? {
-            shared.background_signal.notify();
+            shared.tidy_loop.wake.notify();
         }
     }
     Ok(())

@@ -24,10 +24,10 @@ use rama_wire::Index;
 use rama_wire::entry::BadEntry;
 
 use super::batch::Effect;
-use super::signal::Signal;
+use super::signal::Loop;
 use super::state::{Log, Place, State, Waiting};
 use super::writer::Writer;
-use super::{Recovered, Shared, Stats, background, seal};
+use super::{Recovered, Shared, Stats, background, seal, spare};
 use crate::error::{Error, Result};
 use crate::lsm;
 use crate::options::{GroupOptions, Identity, Mutant};
@@ -61,10 +61,10 @@ pub(super) async fn open<E: Env>(
         identity,
         options,
         state: RefCell::new(state),
-        write_signal: Signal::default(),
-        background_signal: Signal::default(),
-        writer_done: Signal::default(),
-        background_done: Signal::default(),
+        write_loop: Loop::default(),
+        tidy_loop: Loop::default(),
+        spare_loop: Loop::default(),
+        spare: Mutex::new(None),
         tidying: Mutex::new(()),
     });
     let replayed = rebuild(&shared, loaded).await?;
@@ -414,8 +414,10 @@ async fn finish<E: Env>(shared: &Rc<Shared<E>>, spare: Vec<u64>) -> Result<()> {
     };
     let writer = Writer::start(shared.clone(), segment, chain).await?;
     shared.env.spawn(Category::Replication, writer.run());
+    let spare = spare::run(shared.clone());
+    shared.env.spawn(Category::Replication, spare);
     let background = background::run(shared.clone());
     shared.env.spawn(Category::Background, background);
-    shared.background_signal.notify();
+    shared.tidy_loop.wake.notify();
     Ok(())
 }

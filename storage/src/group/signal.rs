@@ -6,6 +6,21 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
+/// How a loop is told that there is work, and how it tells that it has ended.
+#[derive(Debug, Default)]
+pub(crate) struct Loop {
+    pub wake: Signal,
+    pub done: Signal,
+}
+
+impl Loop {
+    /// Wakes the loop, which looks whether it has to end, and waits until it has.
+    pub async fn end(&self) {
+        self.wake.notify();
+        self.done.wait().await;
+    }
+}
+
 /// A flag that a loop waits for.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {

@@ -8,23 +8,24 @@
 use std::mem;
 use std::rc::Rc;
 
-use rama_io::{Env, File, Open};
+use rama_io::{Env, File};
 use rama_wire::Index;
 use rama_wire::entry::HEADER_BYTES;
 
-use super::Shared;
 use super::batch::Batch;
+use super::{Shared, spare};
 use crate::error::{Error, Result};
-use crate::options::{Identity, Mutant};
-use crate::replog::segment::{
-    Body, Chain, Chunk, HEADER_BLOCK_BYTES, Segment, header_block, path_of,
-};
+use crate::options::Mutant;
+use crate::replog::segment::{Body, Chain, Chunk, HEADER_BLOCK_BYTES, Segment, path_of};
 
 /// Segments stay below this, because positions in them have 32 bits.
 const SEGMENT_BYTES_MAX: u64 = 1 << 31;
 
-/// Zeros are written ahead while the average write is not larger than this: a few records.
+/// Zeros are written ahead while the average write is not larger than this.
 const FILL_WRITE_BYTES_MAX: u32 = 16 << 10;
+/// And while the average write carries fewer entries than this: appends that gather share the price
+/// of extending the file, and zeros would double what they write.
+const FILL_WRITE_ENTRIES: u32 = 4;
 
 /// The owner of the active segment's file.
 pub(super) struct Writer<E: Env> {
@@ -36,12 +37,18 @@ pub(super) struct Writer<E: Env> {
     filled: u32,
     /// Moving average of the bytes of a write.
     write_bytes: u32,
+    /// Moving average of the entries of a write, in sixteenths.
+    write_entries: u32,
+    /// The file of the next segment was asked for.
+    spare_asked: bool,
 }
 
 impl<E: Env> Writer<E> {
-    /// Creates segment `segment` and becomes its writer.
+    /// Enters segment `segment` in the state and becomes its writer.
     pub async fn start(shared: Rc<Shared<E>>, segment: u64, chain: Chain) -> Result<Writer<E>> {
-        let file = create_segment(&shared, segment).await?;
+        let file = spare::take(&shared, segment).await?;
+        let known = Segment::new(segment, chain.last_crc);
+        shared.state.borrow_mut().segments.insert(segment, known);
         Ok(Writer {
             shared,
             file,
@@ -53,6 +60,8 @@ impl<E: Env> Writer<E> {
             },
             filled: HEADER_BLOCK_BYTES,
             write_bytes: 0,
+            write_entries: 0,
+            spare_asked: false,
         })
     }
 
@@ -70,7 +79,7 @@ impl<E: Env> Writer<E> {
                 break;
             }
         }
-        self.shared.writer_done.notify();
+        self.shared.write_loop.done.notify();
     }
 
     async fn write(&mut self, mut batch: Batch) -> Result<()> {
@@ -112,6 +121,7 @@ impl<E: Env> Writer<E> {
         self.chain.entries_end = start + bytes.len() as u32;
         self.filled = self.filled.max(self.chain.entries_end);
         self.write_bytes = ((u64::from(self.write_bytes) * 7 + bytes.len() as u64) / 8) as u32;
+        self.write_entries = (self.write_entries * 7 + batch.entries.len() as u32 * 16) / 8;
         let mut state = self.shared.state.borrow_mut();
         let state = &mut *state;
         state.stats.entries += batch.entries.len() as u64;
@@ -128,6 +138,10 @@ impl<E: Env> Writer<E> {
         for entry in batch.entries {
             state.on_durable(entry, self.chain.epoch);
         }
+        if !self.spare_asked && self.chain.entries_end >= self.shared.options.segment_bytes / 2 {
+            self.spare_asked = true;
+            self.shared.spare_loop.wake.notify();
+        }
         let later = state.waiters.split_off(&state.durable.next());
         let woken = mem::replace(&mut state.waiters, later);
         woken.into_values().flatten().for_each(|waker| waker.wake());
@@ -137,12 +151,13 @@ impl<E: Env> Writer<E> {
     async fn roll(&mut self) -> Result<()> {
         let segment = self.segment + 1;
         let next = Writer::start(self.shared.clone(), segment, self.chain).await?;
-        let write_bytes = self.write_bytes;
+        let (write_bytes, write_entries) = (self.write_bytes, self.write_entries);
         *self = Writer {
             write_bytes,
+            write_entries,
             ..next
         };
-        self.shared.background_signal.notify();
+        self.shared.tidy_loop.wake.notify();
         Ok(())
     }
 
@@ -150,13 +165,14 @@ impl<E: Env> Writer<E> {
     ///
     /// Overwriting zeros costs one device write; extending a file costs a journal commit on top.
     /// Measured figures are in FORMAT.md, section "Filling ahead". Zeros are written only while
-    /// writes are small, so that a log under load writes no byte twice.
+    /// appends come one by one, so that a log under load writes no byte twice.
     async fn idle(&mut self) -> Result<()> {
         let fill = self.shared.options.fill_bytes;
         let ahead = self.filled - self.chain.entries_end;
         let end = self.filled.saturating_add(fill);
         let used = self.chain.entries_end > HEADER_BLOCK_BYTES;
-        let lone = self.write_bytes <= FILL_WRITE_BYTES_MAX;
+        let small = self.write_bytes <= FILL_WRITE_BYTES_MAX;
+        let lone = small && self.write_entries < FILL_WRITE_ENTRIES * 16;
         if used && lone && ahead < fill / 4 && end <= self.shared.options.segment_bytes {
             let zeros = self.file.buffer(fill as usize);
             let filled = self.file.write_durable(u64::from(self.filled), zeros).await;
@@ -166,44 +182,9 @@ impl<E: Env> Writer<E> {
             self.shared.state.borrow_mut().stats.fill_bytes += u64::from(fill);
             return Ok(());
         }
-        self.shared.write_signal.wait().await;
+        self.shared.write_loop.wake.wait().await;
         Ok(())
     }
-}
-
-/// Makes the file of a segment, with its header, durable under its name; enters it in the state.
-async fn create_segment<E: Env>(shared: &Shared<E>, id: u64) -> Result<E::File> {
-    let log_dir = shared.state.borrow().log_dir.clone();
-    let path = path_of(&log_dir, id);
-    let file = write_header(&shared.env, shared.identity, &path, id).await;
-    let file = file.map_err(|error| Error::io("create segment", &path, error))?;
-    let mut state = shared.state.borrow_mut();
-    let last_crc = state
-        .segments
-        .last_key_value()
-        .map_or(0, |(_, s)| s.chain.last_crc);
-    state.segments.insert(id, Segment::new(id, last_crc));
-    state.stats.segment_bytes += u64::from(HEADER_BLOCK_BYTES);
-    Ok(file)
-}
-
-async fn write_header<E: Env>(
-    env: &E,
-    identity: Identity,
-    path: &std::path::Path,
-    id: u64,
-) -> std::io::Result<E::File> {
-    let fresh = path.with_extension("new");
-    // The name may be left from a creation that was cut short.
-    env.remove(&fresh).await.ok();
-    let file = env.open(&fresh, Open::Create).await?;
-    let mut block = file.buffer(HEADER_BLOCK_BYTES as usize);
-    block.copy_from_slice(&header_block(identity, id));
-    file.write_durable(0, block).await?;
-    env.rename(&fresh, path).await?;
-    let dir = path.parent().expect("a segment is in a directory");
-    env.sync_dir(dir).await?;
-    Ok(file)
 }
 
 const _: () = assert!(HEADER_BYTES < HEADER_BLOCK_BYTES as usize);

@@ -2,10 +2,12 @@
 //!
 //! Relies on `file` for both ways. Asked once per executor and device, by the first file opened
 //! there; measured once per process and device, on an unnamed file that disappears by itself.
-//! Measured with idle and with busy cores: without a device that writes through, an O_DSYNC write
-//! is finished by a kernel thread that may have to wait a whole tick for its core (4 ms against
-//! 0.15 ms were seen), so the one round trip must win in both. That
-//! file is not empty, which is a guard of its own: O_DIRECT reads were seen to fail with EOPNOTSUPP
+//! Measured with idle and with busy cores, because times differ: on a virtio disk with a write-back
+//! cache, 0.15 ms were seen for an O_DSYNC write while the cores were idle and 4 ms while threads
+//! spun on all of them. Why is not proven – a completion that waits for a kernel thread, which
+//! waits a tick for its core, would look like that – and nothing relies on the reason: O_DSYNC is
+//! chosen only when it wins in both measurements. The measured file is not
+//! empty, which is a guard of its own: O_DIRECT reads were seen to fail with EOPNOTSUPP
 //! for a whole executor when the first file it opened on a device was empty.
 
 use std::collections::BTreeMap;

@@ -137,7 +137,7 @@ fn a_missing_segment_is_named() {
         let files = log_files(&world);
         let segments: Vec<_> = files
             .iter()
-            .filter(|(path, _)| path.extension().is_some())
+            .filter(|(path, _)| path.extension().is_some_and(|is| is == "segment"))
             .collect();
         if segments.len() < 3 {
             continue;

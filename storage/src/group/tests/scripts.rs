@@ -223,6 +223,77 @@ fn trimmed_segments_are_removed_and_offsets_stay() {
 }
 
 #[test]
+fn zeros_are_written_ahead_of_lone_appends_only() {
+    let fill_share = |in_flight: u64| {
+        let mut world = world();
+        let (group, _) = world.open().unwrap();
+        for _ in 0..4096 / in_flight {
+            for _ in 0..in_flight {
+                append(&group, 1, &[3; 1024]);
+            }
+            settle(&world, &group);
+        }
+        let stats = group.stats();
+        assert_eq!(stats.entries, 4096 / in_flight * in_flight);
+        let written = stats.entry_bytes + stats.segment_bytes + stats.fill_bytes;
+        (
+            stats.fill_bytes as f64 / stats.entry_bytes as f64,
+            written as f64 / (4096.0 * 1024.0),
+        )
+    };
+    let (fill, _) = fill_share(1);
+    assert!(fill > 0.9, "a lone append finds zeros: {fill}");
+    for in_flight in [8, 12, 64] {
+        let (fill, written) = fill_share(in_flight);
+        assert!(fill < 0.25, "{in_flight} in flight: {fill}");
+        assert!(
+            written < 1.3 || in_flight < 64,
+            "{in_flight} in flight: {written}"
+        );
+    }
+}
+
+#[test]
+fn the_next_segment_is_made_before_it_is_needed() {
+    let mut world = World::new(3, Faults::crash_only(), small_options(None));
+    let (group, _) = world.open().unwrap();
+    let env = world.sim.env(world.process, "look");
+    let log_dir = dir().join("log");
+    let active = || {
+        *group
+            .shared
+            .state
+            .borrow()
+            .segments
+            .last_key_value()
+            .unwrap()
+            .0
+    };
+    let mut rolls = 0;
+    for _ in 0..60 {
+        let (before, names) = (active(), world.sim.block_on(env.list(&log_dir)).unwrap());
+        append(&group, 1, &[3; 200]);
+        settle(&world, &group);
+        if active() != before {
+            let name = format!("{:016x}.segment", active());
+            assert!(
+                names.contains(&name),
+                "{name} was made while appends waited"
+            );
+            rolls += 1;
+        }
+        world
+            .sim
+            .block_on(world.sim.sleep(Duration::from_millis(50)));
+    }
+    assert!(rolls > 1, "no segment was filled");
+    world.sim.power_cut(world.process);
+    let (group, recovered) = world.open().unwrap();
+    assert_eq!(recovered.last_index, Index(60));
+    world.sim.block_on(group.close()).unwrap();
+}
+
+#[test]
 fn a_failed_write_poisons_the_group_for_ever() {
     let mut world = world();
     world.options.fill_bytes = 0;

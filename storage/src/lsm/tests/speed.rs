@@ -103,6 +103,7 @@ fn overlays(base: &dyn Read, count: u64, watch: &mut Stopwatch) {
 async fn measure<E: Env>(env: E, dir: &Path, count: u64) {
     let options = StoreOptions::default();
     let store = Store::open(&env, dir, IDENTITY, options).await.unwrap();
+    interleaved(&env, &dir.join("interleaved"), count).await;
     let mut watch = Stopwatch::start();
     overlays(&store, count, &mut watch);
     let mut index = 0;
@@ -168,6 +169,58 @@ async fn measure<E: Env>(env: E, dir: &Path, count: u64) {
     watch.lap("open", 1);
     store.scrub().await.unwrap();
     watch.lap("scrub", count);
+}
+
+/// Short scans among puts, in a space that was never scanned: no step may cost what all cost.
+async fn interleaved<E: Env>(env: &E, dir: &Path, count: u64) {
+    let options = StoreOptions {
+        memtable_bytes: 1 << 30,
+        ..StoreOptions::default()
+    };
+    let store = Store::open(env, dir, IDENTITY, options).await.unwrap();
+    let mut index = 0;
+    let mut put = |from: u64, count: u64| {
+        let mut batch = WriteBatch::new();
+        for number in from..from + count {
+            batch.put(SPACE, &key(number), &[7; 8]);
+        }
+        index += 1;
+        let begin = Instant::now();
+        store.apply(&batch, Index(index));
+        begin.elapsed().as_nanos() as u64
+    };
+    let loads: Vec<u64> = (0..count / 100).map(|at| put(at * 100, 100)).collect();
+    spread("apply of 100 new keys", loads);
+    let mut rng = Rng(5);
+    let mut scan = || {
+        let (from, mut left) = (key(rng.below(count)), 10);
+        let visit = &mut |_: &[u8], _: &[u8]| {
+            left -= 1;
+            if left > 0 {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        };
+        let begin = Instant::now();
+        store
+            .scan(SPACE, &from, None, Order::Ascending, visit)
+            .unwrap();
+        begin.elapsed().as_nanos() as u64
+    };
+    spread("first scan of 10 entries", vec![scan()]);
+    let rounds: Vec<(u64, u64)> = (0..count / 50)
+        .map(|at| (put(count + at, 1), scan()))
+        .collect();
+    spread("put of one, then", rounds.iter().map(|r| r.0).collect());
+    spread("scan of 10 entries", rounds.iter().map(|r| r.1).collect());
+}
+
+fn spread(what: &str, mut nanos: Vec<u64>) {
+    nanos.sort_unstable();
+    let at = |part: f64| nanos[((nanos.len() - 1) as f64 * part) as usize] as f64 / 1e3;
+    let (p50, p99, p999, max) = (at(0.5), at(0.99), at(0.999), at(1.0));
+    println!("{what:40} p50 {p50:.1} us, p99 {p99:.1}, p99.9 {p999:.1}, max {max:.1}");
 }
 
 /// What the memory itself gives at this moment: dependent random reads of one cache line.
