@@ -23,6 +23,7 @@ const MAY_DEPEND: &[(&str, &[&str])] = &[
             "rama-macros",
         ],
     ),
+    ("rama-planner", &["rama-core"]),
     ("rama-gateway", &["rama-wire", "rama-io", "rama-runtime"]),
     (
         "rama",
@@ -31,7 +32,11 @@ const MAY_DEPEND: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that decide: no clock, no randomness, no hash-ordered collection, no waiting.
-const PURE: &[&str] = &["net/wire/src", "runtime/core/src"];
+const PURE: &[&str] = &[
+    "net/wire/src",
+    "runtime/core/src",
+    "coordinator/planner/src",
+];
 
 /// What a pure crate must not name, and what to use instead.
 const PURE_BANS: &[(&str, &str)] = &[
