@@ -25,6 +25,7 @@ const MAY_DEPEND: &[(&str, &[&str])] = &[
     ),
     ("rama-planner", &["rama-core"]),
     ("rama-gateway", &["rama-wire", "rama-io", "rama-runtime"]),
+    ("rama-metastore", &[]),
     (
         "rama",
         &["rama-wire", "rama-runtime", "rama-macros", "rama-gateway"],

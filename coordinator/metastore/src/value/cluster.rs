@@ -1,0 +1,74 @@
+//! The cluster as a whole: who it is, its phase, its releases, its conductor.
+//!
+//! Relies on serde. What must stay true: the identity is written once and compared by every process
+//! that joins.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Who the cluster is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterId {
+    /// Never changes.
+    pub id: Uuid,
+    /// Grows when the metastore is restored from a copy; a process that has seen a higher one stops.
+    pub generation: u64,
+    /// When it was made.
+    pub created_ms: u64,
+}
+
+/// What a cluster as a whole is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// At work.
+    Open,
+    /// On the way to `Stopped`.
+    Draining,
+    /// Nothing runs.
+    Stopped,
+    /// Between two releases.
+    Upgrading,
+}
+
+/// What phase it is in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterState {
+    /// The phase.
+    pub phase: Phase,
+    /// Why it is to change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent: Option<String>,
+    /// The operation that changes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Uuid>,
+}
+
+/// Releases.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterVersion {
+    /// The one that the cluster runs.
+    pub running: String,
+    /// Those that it may be upgraded to.
+    #[serde(default)]
+    pub available: Vec<String>,
+}
+
+/// The conductor that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conductor {
+    /// Told apart from one that ran before.
+    pub incarnation: u64,
+    /// Host name inside the cluster.
+    pub host_internal: String,
+    /// Host name for clients outside.
+    pub host_external: String,
+    /// Where commands go.
+    pub rpc_port: u16,
+    /// Where HTTP is.
+    pub http_port: u16,
+    /// Its release.
+    pub release: String,
+    /// Since when.
+    pub started_ms: u64,
+}
