@@ -1,9 +1,9 @@
 //! A metastore in one file of one process: for `rama dev`, tests, and a single node.
 //!
 //! Relies on `state` (what is kept), `log` (the file) and tokio (timers, blocking calls). A second
-//! process is refused by a lock on `<file>.lock`. What must stay true: nothing is answered before it
-//! is on disk; leases end with the process, so their keys are deleted when the file is opened again;
-//! after a failed write nothing more is written.
+//! process is refused by a lock on `<file>.lock`. What must stay true: nothing is answered before
+//! it is on disk; leases end with the process, so their keys are deleted when the file is opened
+//! again; after a failed write nothing more is written.
 
 mod log;
 mod state;

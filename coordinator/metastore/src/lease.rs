@@ -147,7 +147,8 @@ impl Lease {
         state
     }
 
-    /// Waits until it is gone for good. After a lapse this may take as long as the metastore is away.
+    /// Waits until it is gone for good. After a lapse this may take as long as the metastore is
+    /// away.
     pub async fn lost(&self) {
         self.wait(|state| state == LeaseState::Lost).await;
     }

@@ -1,11 +1,11 @@
 //! The metastore of a cluster: small keys, transactions on revisions, leases and watches.
 //!
-//! Relies on etcd (feature `etcd`) or on one file of one process (`embedded`); both pass the suite in
-//! `conformance`. Read in this order: `store` (the ability), `txn`, `watch` and `lease` (its words),
-//! `key` and `value` (what a cluster keeps, appendix A of the specification), then `embedded` and
-//! `etcd`. What must stay true: this crate knows no policy; a read or a watch is a hint, every
-//! decision is a transaction that compares revisions; and a write has three results – done, refused,
-//! unknown – never two.
+//! Relies on etcd (feature `etcd`) or on one file of one process (`embedded`); both pass the suite
+//! in `conformance`. Read in this order: `store` (the ability), `txn`, `watch` and `lease` (its
+//! words), `key` and `value` (what a cluster keeps, appendix A of the specification), then
+//! `embedded` and `etcd`. What must stay true: this crate knows no policy; a read or a watch is a
+//! hint, every decision is a transaction that compares revisions; and a write has three results –
+//! done, refused, unknown – never two.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -1,7 +1,8 @@
 //! What is refused before it is sent or allocated.
 //!
 //! Relies on etcd's defaults: 1.5 MiB a request, 128 operations a transaction. What must stay true:
-//! both implementations refuse the same sizes, so that what works in development works on a cluster.
+//! both implementations refuse the same sizes, so that what works in development works on a
+//! cluster.
 
 use std::time::Duration;
 

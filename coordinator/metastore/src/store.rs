@@ -65,6 +65,7 @@ pub trait Metastore: Clone + Send + Sync + 'static {
     /// is fine.
     fn revoke(&self, lease: LeaseId) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Forgets what keys were before this revision. Watches that ask for older changes are re-listed.
+    /// Forgets what keys were before this revision. Watches that ask for older changes are
+    /// re-listed.
     fn compact(&self, revision: u64) -> impl Future<Output = Result<(), Error>> + Send;
 }

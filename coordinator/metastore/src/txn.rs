@@ -272,8 +272,8 @@ pub enum TxnOutcome {
         /// What the compared keys held at that moment, in the order of the comparisons.
         found: Vec<Option<Versioned>>,
     },
-    /// It may have happened, or may yet happen. The caller reads again and decides by what it finds;
-    /// keys that name their writer make that certain.
+    /// It may have happened, or may yet happen. The caller reads again and decides by what it
+    /// finds; keys that name their writer make that certain.
     Unknown {
         /// Why it is not known.
         cause: String,

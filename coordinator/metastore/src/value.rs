@@ -1,9 +1,9 @@
 //! What a cluster keeps under its keys: small JSON objects with `"v":1`.
 //!
 //! Relies on `key` for which value stands where ([`Record`]). What must stay true: values stay
-//! readable with etcdctl; fields that this release does not know are passed over, so a newer release
-//! may add some; a value of another version, too large, or without a needed field is refused with
-//! its key named, never half read.
+//! readable with etcdctl; fields that this release does not know are passed over, so a newer
+//! release may add some; a value of another version, too large, or without a needed field is
+//! refused with its key named, never half read.
 
 mod backup;
 mod cluster;

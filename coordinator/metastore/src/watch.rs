@@ -1,9 +1,9 @@
 //! Following the keys under a prefix.
 //!
-//! Relies on an implementation that survives outages. What must stay true: changes come in the order
-//! of their revisions, each once; what could not be followed one by one (a gap, compacted history)
-//! comes as a whole listing; and a watch is a hint: it tells that something changed, not that
-//! something may be done.
+//! Relies on an implementation that survives outages. What must stay true: changes come in the
+//! order of their revisions, each once; what could not be followed one by one (a gap, compacted
+//! history) comes as a whole listing; and a watch is a hint: it tells that something changed, not
+//! that something may be done.
 
 use std::fmt::{self, Debug, Formatter};
 use std::pin::Pin;

@@ -1,8 +1,8 @@
 //! Writers that count together, and the check of their history: no update is lost, none is done
 //! twice, whatever the store and the network do meanwhile.
 //!
-//! Relies on every value naming its writer and call, so that a result that was not known can be told
-//! afterwards.
+//! Relies on every value naming its writer and call, so that a result that was not known can be
+//! told afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,8 +1,8 @@
 //! What an embedded metastore keeps: keys, leases, and recent history. Pure.
 //!
-//! Relies on transactions that were checked. What must stay true: `plan` changes nothing and `apply`
-//! cannot fail, so that a change can be made durable in between; revisions grow by one for each
-//! change, and a change that changes nothing takes no revision.
+//! Relies on transactions that were checked. What must stay true: `plan` changes nothing and
+//! `apply` cannot fail, so that a change can be made durable in between; revisions grow by one for
+//! each change, and a change that changes nothing takes no revision.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;

@@ -11,7 +11,8 @@ use uuid::Uuid;
 pub struct ClusterId {
     /// Never changes.
     pub id: Uuid,
-    /// Grows when the metastore is restored from a copy; a process that has seen a higher one stops.
+    /// Grows when the metastore is restored from a copy; a process that has seen a higher one
+    /// stops.
     pub generation: u64,
     /// When it was made.
     pub created_ms: u64,

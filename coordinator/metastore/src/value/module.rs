@@ -1,7 +1,7 @@
 //! A module across its instances: state, targets, options, pauses, dependencies, log.
 //!
-//! Relies on serde. What must stay true: at most one operation of a module is in progress, and it is
-//! named in `meta`.
+//! Relies on serde. What must stay true: at most one operation of a module is in progress, and it
+//! is named in `meta`.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

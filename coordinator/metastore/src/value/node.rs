@@ -1,7 +1,7 @@
 //! A node of the cluster: its supervisor, and what an operator asked of it.
 //!
-//! Relies on serde. What must stay true: what dies with the process is leased (`sup/<id>`), what must
-//! outlive it is not (`…/flags`).
+//! Relies on serde. What must stay true: what dies with the process is leased (`sup/<id>`), what
+//! must outlive it is not (`…/flags`).
 
 use std::collections::BTreeSet;
 

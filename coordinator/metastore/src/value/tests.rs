@@ -258,8 +258,8 @@ fn golden() -> Vec<(Key, Record, &'static str)> {
             .into(),
             concat!(
                 r#"{"v":1,"kind":"launch","module":"m","args":{"tasks":8},"step":"assigned","#,
-                r#""started_ms":14,"step_started_ms":15,"attempts":1,"cancelled":false,"by":"cli","#,
-                r#""outcome":{"result":"rolled-back","reason":"no nodes"}}"#
+                r#""started_ms":14,"step_started_ms":15,"attempts":1,"cancelled":false,"#,
+                r#""by":"cli","outcome":{"result":"rolled-back","reason":"no nodes"}}"#
             ),
         ),
         (
