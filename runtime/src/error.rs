@@ -38,6 +38,27 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Every kind.
+    const ALL: [ErrorKind; 10] = [
+        ErrorKind::Unavailable,
+        ErrorKind::Unknown,
+        ErrorKind::Failed,
+        ErrorKind::Invalid,
+        ErrorKind::Rejected,
+        ErrorKind::NotFound,
+        ErrorKind::Fenced,
+        ErrorKind::Corrupt,
+        ErrorKind::Storage,
+        ErrorKind::Closed,
+    ];
+
+    /// The kind that [`ErrorKind::as_str`] calls `word`.
+    pub fn from_word(word: &str) -> Option<ErrorKind> {
+        ErrorKind::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+    }
+
     /// A stable lower-case word for logs, JSON and exit codes.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -20,6 +20,7 @@ use crate::layout::{self, Layout, ModuleOptions};
 use crate::limits;
 use crate::message::{Control, Message, Post, Sending};
 use crate::metrics::ModuleMetrics;
+use crate::remote::link::Links;
 use crate::task_thread::{self, ThreadStart};
 
 /// Runs modules on executors, over one directory.
@@ -30,6 +31,19 @@ pub(crate) struct Launcher<E: Env> {
     cluster_id: u128,
     catalog: Mutex<Catalog>,
     storage: rama_storage::GroupOptions,
+    part: Option<Part<E>>,
+}
+
+/// Which task threads of a module run in this process, when not all do.
+pub(crate) struct Part<E: Env> {
+    /// How many threads the module has.
+    pub(crate) threads: u32,
+    /// Those that run here, one per executor.
+    pub(crate) local: Vec<u32>,
+    /// How to reach the others, and be reached.
+    pub(crate) links: Arc<dyn Links<E>>,
+    /// What the process measures; `None` for metrics of its own.
+    pub(crate) metrics: Option<Arc<ModuleMetrics>>,
 }
 
 /// Reads the catalog of a directory, or begins one with the given identity.
@@ -68,7 +82,21 @@ impl<E: Env> Launcher<E> {
             cluster_id,
             catalog: Mutex::new(catalog),
             storage,
+            part: None,
         })
+    }
+
+    /// Runs only these threads of the modules it launches.
+    pub(crate) fn with_part(mut self, part: Part<E>) -> Launcher<E> {
+        self.part = Some(part);
+        self
+    }
+
+    fn threads(&self, tasks: u32) -> u32 {
+        match &self.part {
+            Some(part) => part.threads,
+            None => self.hosts.count().min(tasks),
+        }
     }
 
     /// Starts a module: new, or over the data it left (T-2).
@@ -87,7 +115,7 @@ impl<E: Env> Launcher<E> {
             let text = format!("module {name} runs already: update it, or destroy it first");
             return Err(Error::rejected(text));
         }
-        let threads = self.hosts.count().min(tasks);
+        let threads = self.threads(tasks);
         if !tasks.is_power_of_two() || tasks > limits::TASKS_MAX {
             return Err(Error::invalid(format!(
                 "could not launch {name} with {tasks} tasks: the count must be a power of two up \
@@ -100,7 +128,8 @@ impl<E: Env> Launcher<E> {
             .await?;
         let dir = self.dir.join(&entry.directory);
         let layout = Arc::new(Layout::new(definition, &entry, options));
-        let metrics = Arc::new(ModuleMetrics::new(&layout));
+        let given = self.part.as_ref().and_then(|part| part.metrics.clone());
+        let metrics = given.unwrap_or_else(|| Arc::new(ModuleMetrics::new(&layout)));
         let posts = self.start_threads(&layout, &metrics, &dir).await?;
         self.cluster.install(Running::new(layout, metrics, posts));
         Ok(())
@@ -126,27 +155,36 @@ impl<E: Env> Launcher<E> {
         metrics: &Arc<ModuleMetrics>,
         dir: &Path,
     ) -> Result<Arc<[Arc<dyn Post>]>> {
-        let channels = (0..layout.threads).map(|_| self.hosts.transport().channel::<Message>());
+        let local: Vec<u32> = match &self.part {
+            Some(part) => part.local.clone(),
+            None => (0..layout.threads).collect(),
+        };
+        let channels = local
+            .iter()
+            .map(|_| self.hosts.transport().channel::<Message>());
         let (senders, inboxes): (Vec<_>, Vec<_>) = channels.unzip();
-        let posts = senders
-            .into_iter()
-            .map(|sender| Arc::new(Sending(sender)) as Arc<dyn Post>);
-        let posts: Arc<[Arc<dyn Post>]> = posts.collect();
+        let mut peers: Vec<Option<Arc<dyn Post>>> = vec![None; layout.threads as usize];
+        for (&index, sender) in local.iter().zip(senders) {
+            peers[index as usize] = Some(Arc::new(Sending(sender)));
+        }
+        let peers: Arc<[Option<Arc<dyn Post>>]> = peers.into();
         let mut opening = Vec::new();
-        for (index, inbox) in inboxes.into_iter().enumerate() {
+        for (host, (&index, inbox)) in local.iter().zip(inboxes).enumerate() {
             let start = ThreadStart::<E> {
                 layout: layout.clone(),
                 metrics: metrics.clone(),
-                index: index as u32,
+                index,
                 cluster: self.cluster_id,
                 dir: dir.join(format!("thread-{index}")),
                 inbox,
-                peers: posts.clone(),
+                peers: peers.clone(),
+                links: self.part.as_ref().map(|part| part.links.clone()),
                 storage: self.storage.clone(),
             };
             let open = move |env: E| task_thread::start(env, start);
-            opening.push(self.hosts.call(index as u32, Category::Replication, open));
+            opening.push(self.hosts.call(host as u32, Category::Replication, open));
         }
+        let posts = self.all_posts(&peers).await?;
         let opened: Result<Vec<()>> = futures_util::future::join_all(opening)
             .await
             .into_iter()
@@ -156,6 +194,23 @@ impl<E: Env> Launcher<E> {
             return Err(error);
         }
         Ok(posts)
+    }
+
+    /// The way of this process's own clients to every thread.
+    async fn all_posts(&self, peers: &[Option<Arc<dyn Post>>]) -> Result<Arc<[Arc<dyn Post>]>> {
+        let mut posts = Vec::new();
+        for (thread, peer) in peers.iter().enumerate() {
+            match (peer, &self.part) {
+                (Some(post), _) => posts.push(post.clone()),
+                (None, Some(part)) => {
+                    let links = part.links.clone();
+                    let open = move |env: E| async move { Ok(client_post(&env, &*links, thread)) };
+                    posts.push(self.hosts.call(0, Category::Client, open).await?);
+                }
+                (None, None) => unreachable!("a module without a part has all its threads here"),
+            }
+        }
+        Ok(posts.into())
     }
 
     /// Stops a module; its data stays. Appends under way may answer `unknown`.
@@ -179,7 +234,7 @@ impl<E: Env> Launcher<E> {
     ) -> Result<()> {
         let name = definition.module.clone();
         let tasks = self.cluster.running(&name)?.layout.tasks;
-        let threads = self.hosts.count().min(tasks);
+        let threads = self.threads(tasks);
         // A refused update leaves the module as it runs.
         self.catalog
             .lock()
@@ -211,6 +266,25 @@ impl<E: Env> Launcher<E> {
         };
         self.hosts.call(0, Category::Background, remove).await?;
         *catalog = next;
+        Ok(())
+    }
+}
+
+/// The way from clients on this executor to a task thread of another process.
+pub(crate) fn client_post<E: Env>(env: &E, links: &dyn Links<E>, thread: usize) -> Arc<dyn Post> {
+    let nobody: Arc<dyn Post> = Arc::new(Nobody);
+    let (post, loops) = links.open(env, None, thread as u32, &nobody);
+    for (category, work) in loops {
+        env.spawn(category, work);
+    }
+    post
+}
+
+/// Hears of links that only clients use.
+struct Nobody;
+
+impl Post for Nobody {
+    fn post(&self, _: Message) -> Result<(), Message> {
         Ok(())
     }
 }

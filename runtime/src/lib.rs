@@ -39,6 +39,7 @@ mod microbatch_driver;
 pub mod mutants;
 mod origin;
 mod reader;
+mod remote;
 pub mod simulation;
 mod start;
 pub mod status;

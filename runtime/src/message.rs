@@ -14,6 +14,7 @@ use rama_io::Sender;
 use crate::client::watch::Subscription;
 use crate::error::Result;
 use crate::plan::Plan;
+use crate::remote::link::Lane;
 use crate::stage::{Batch, StageIndex};
 use crate::stream_driver::StreamMessage;
 
@@ -58,6 +59,19 @@ impl Records {
     pub(crate) fn push_with(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         encode(&mut self.bytes);
         self.ends.push(self.bytes.len() as u32);
+    }
+
+    /// The buffer, and where each record ends in it.
+    pub(crate) fn into_parts(self) -> (Vec<u8>, Vec<u32>) {
+        (self.bytes, self.ends.into_vec())
+    }
+
+    /// The opposite of [`Records::into_parts`]; the ends ascend and the last is the buffer's.
+    pub(crate) fn from_parts(bytes: Vec<u8>, ends: Vec<u32>) -> Records {
+        Records {
+            bytes,
+            ends: ends.into(),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -187,6 +201,12 @@ pub(crate) enum Message {
         bytes: u64,
     },
     Control(Control),
+    /// The link to a task thread of another process came up or broke: what was on it is lost.
+    Link {
+        thread: u32,
+        lane: Lane,
+        up: bool,
+    },
 }
 
 /// Sends to one task thread, whatever the transport.

@@ -5,6 +5,8 @@
 //! over what its disk kept; client handles survive. What must stay true: the same seed, module and
 //! test give the same execution, told by the same trace hash.
 
+mod links;
+
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::ops::Deref;
@@ -16,28 +18,35 @@ use std::time::Duration;
 
 use futures_channel::{mpsc, oneshot};
 use futures_util::StreamExt;
-use futures_util::future::{BoxFuture, Either, join, select};
+use futures_util::future::{BoxFuture, Either, join, join_all, select};
 use futures_util::stream::FuturesUnordered;
 use rama_io::sim::{self, ProcessId, Sim, SimConfig, SimEnv};
 use rama_io::{Category, Env};
 use rama_storage::GroupOptions;
 
-use crate::cluster::Cluster;
+use crate::catalog::Catalog;
+use crate::cluster::{Cluster, Running};
 use crate::definition::Definition;
 use crate::error::Result;
 use crate::host::{self, Hosts, Timer};
 use crate::in_process_cluster::define;
-use crate::launcher::{Launcher, open_catalog};
-use crate::layout::ModuleOptions;
+use crate::launcher::{Launcher, Part, client_post, open_catalog};
+use crate::layout::{self, Layout, ModuleOptions};
+use crate::metrics::ModuleMetrics;
 use crate::module::Module;
+
+use links::SimLinks;
 
 /// Which faults a simulation has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Faults {
-    /// How often the power is cut; after that the machine stays up, so that every run ends.
+    /// How often the power of each machine is cut; after that it stays up, so that every run ends.
     pub power_cuts: u32,
     /// The longest time between two cuts. The next one may hit the restart.
     pub power_cut_within: Duration,
+    /// One frame in so many breaks the link between two machines that it is sent on, and is lost;
+    /// 0 for never.
+    pub link_breaks_one_in: u64,
     /// How a cut treats writes that were not flushed, and what else disks do.
     pub disk: sim::Faults,
 }
@@ -49,6 +58,7 @@ impl Faults {
         Faults {
             power_cuts: 0,
             power_cut_within: Duration::from_millis(200),
+            link_breaks_one_in: 0,
             disk,
         }
     }
@@ -62,9 +72,13 @@ impl Faults {
         }
     }
 
-    /// Everything a single machine survives without an operator: power cuts so far.
+    /// Everything that machines survive without an operator: power cuts, and broken links when there
+    /// are several.
     pub fn all() -> Faults {
-        Faults::power_cuts()
+        Faults {
+            link_breaks_one_in: 500,
+            ..Faults::power_cuts()
+        }
     }
 }
 
@@ -83,6 +97,7 @@ pub struct Simulation {
     seed: u64,
     tasks: u32,
     threads: u32,
+    machines: u32,
     faults: Faults,
     time_budget: Duration,
     options: ModuleOptions,
@@ -108,6 +123,7 @@ impl Simulation {
             seed,
             tasks: 4,
             threads: 2,
+            machines: 1,
             faults: Faults::none(),
             time_budget: Duration::from_secs(600),
             options: ModuleOptions::default(),
@@ -125,6 +141,13 @@ impl Simulation {
     /// Task threads.
     pub fn threads(mut self, threads: u32) -> Simulation {
         self.threads = threads;
+        self
+    }
+
+    /// Machines that the task threads are spread over, one worker process each. Default 1. Each
+    /// loses its power by itself; the others see their links break.
+    pub fn machines(mut self, machines: u32) -> Simulation {
+        self.machines = machines;
         self
     }
 
@@ -264,32 +287,53 @@ impl Deref for SimulatedCluster {
     }
 }
 
-/// The machine of the cluster and whoever starts it.
+/// The machines of the cluster and whoever starts them.
 struct World {
     sim: Sim,
-    machine: ProcessId,
+    machines: Vec<Machine>,
     settings: Simulation,
     definition: Definition,
+    /// What the test holds.
     cluster: Cluster,
+    timer: Arc<SimTimer>,
+    links: Arc<SimLinks>,
+    /// Of all machines together; there once a machine was up, when there are several.
+    metrics: RefCell<Option<Arc<ModuleMetrics>>>,
     cuts: Cell<u32>,
     calm: Cell<bool>,
+}
+
+/// A machine with one process of the module.
+struct Machine {
+    process: ProcessId,
+    /// The task threads it runs.
+    threads: Vec<u32>,
     /// The launcher of the living incarnation.
     launcher: RefCell<Option<Launcher<SimEnv>>>,
 }
 
 impl World {
     fn new(sim: &Sim, settings: Simulation, definition: Definition, timer: SimTimer) -> World {
-        let id = u128::from(settings.seed) << 64 | 1;
-        let cluster = Cluster::new(id, settings.seed, Arc::new(timer));
+        let timer = Arc::new(timer);
+        let cluster = Cluster::new(cluster_id(&settings), settings.seed, timer.clone());
+        let machine = |index: u32| Machine {
+            process: sim.process(),
+            threads: (index..settings.threads)
+                .step_by(settings.machines as usize)
+                .collect(),
+            launcher: RefCell::new(None),
+        };
         World {
-            machine: sim.process(),
+            machines: (0..settings.machines).map(machine).collect(),
             sim: sim.clone(),
+            links: Arc::new(SimLinks::new(sim, settings.faults.link_breaks_one_in)),
             settings,
             definition,
             cluster,
+            timer,
+            metrics: RefCell::new(None),
             cuts: Cell::new(0),
             calm: Cell::new(false),
-            launcher: RefCell::new(None),
         }
     }
 
@@ -300,26 +344,46 @@ impl World {
         }
     }
 
-    /// Starts the machine, cuts its power, and so on; then leaves it running.
+    /// Starts the machines, cuts their power, and so on; then leaves them running.
     async fn supervise(&self) {
+        if self.machines.len() > 1 {
+            self.connect_client();
+        }
+        let machines = self.machines.iter().map(|machine| self.keep_up(machine));
+        join_all(machines).await;
+        self.links.calm();
+        // A thread answers when the client's link to it is up again.
+        while self
+            .cluster
+            .dead_letters(&self.definition.module)
+            .await
+            .is_err()
+        {
+            self.sim.sleep(Duration::from_millis(10)).await;
+        }
+        self.calm.set(true);
+    }
+
+    async fn keep_up(&self, machine: &Machine) {
         for _ in 0..self.settings.faults.power_cuts {
             let within = self.settings.faults.power_cut_within.as_nanos() as u64;
             let wait = Duration::from_nanos(1 + self.sim.random_u64() % within.max(1));
-            let boot = pin!(self.boot());
+            let boot = pin!(self.boot(machine));
             let mut alarm = pin!(self.sim.sleep(wait));
             if let Either::Left((booted, _)) = select(boot, alarm.as_mut()).await {
                 booted.unwrap_or_else(|error| self.refuse(&error));
                 alarm.await;
             }
-            self.cluster.stop(None);
-            self.launcher.replace(None);
-            self.sim.power_cut(self.machine);
+            if self.machines.len() == 1 {
+                self.cluster.stop(None);
+            }
+            machine.launcher.replace(None);
+            self.sim.power_cut(machine.process);
             self.cuts.set(self.cuts.get() + 1);
         }
-        self.boot()
+        self.boot(machine)
             .await
             .unwrap_or_else(|error| self.refuse(&error));
-        self.calm.set(true);
     }
 
     fn refuse(&self, error: &crate::error::Error) {
@@ -327,25 +391,59 @@ impl World {
         panic!("the module did not start after {cuts} power cuts: {error:#}");
     }
 
-    async fn boot(&self) -> Result<()> {
-        let (hosts, receivers) = Hosts::<SimEnv>::new(self.sim.transport(), self.settings.threads);
-        for (index, jobs) in receivers.into_iter().enumerate() {
-            let env = self.sim.env(self.machine, &format!("thread {index}"));
+    async fn boot(&self, machine: &Machine) -> Result<()> {
+        let count = machine.threads.len() as u32;
+        let (hosts, receivers) = Hosts::<SimEnv>::new(self.sim.transport(), count);
+        for (index, jobs) in machine.threads.iter().zip(receivers) {
+            let env = self.sim.env(machine.process, &format!("thread {index}"));
             env.clone()
                 .spawn(Category::Replication, host::serve(env, jobs));
         }
         let dir = PathBuf::from("/cluster");
-        let id = u128::from(self.settings.seed) << 64 | 1;
+        let id = cluster_id(&self.settings);
         let catalog = open_catalog(&hosts, &dir, id).await?;
         let storage = self.settings.storage_options();
-        let launcher = Launcher::new(self.cluster.clone(), hosts, dir, catalog, storage)?;
+        let cluster = match self.machines.len() {
+            1 => self.cluster.clone(),
+            _ => Cluster::new(id, self.sim.random_u64(), self.timer.clone()),
+        };
+        let mut launcher = Launcher::new(cluster, hosts, dir, catalog, storage)?;
+        if self.machines.len() > 1 {
+            launcher = launcher.with_part(Part {
+                threads: self.settings.threads,
+                local: machine.threads.clone(),
+                links: self.links.clone(),
+                metrics: self.metrics.borrow().clone(),
+            });
+        }
         let options = self.settings.options.clone();
         launcher
             .launch(self.definition.clone(), self.settings.tasks, options)
             .await?;
-        self.launcher.replace(Some(launcher));
+        machine.launcher.replace(Some(launcher));
         Ok(())
     }
+
+    /// Gives the test's handle a way to every thread, from a machine that never fails.
+    fn connect_client(&self) {
+        let threads = self.settings.threads;
+        let declared = layout::declared(&self.definition, self.settings.tasks, threads);
+        let entry = Catalog::new(cluster_id(&self.settings))
+            .reconcile(&declared)
+            .unwrap_or_else(|error| panic!("{error:#}"));
+        let options = self.settings.options.clone();
+        let layout = Arc::new(Layout::new(self.definition.clone(), &entry, options));
+        let metrics = Arc::new(ModuleMetrics::new(&layout));
+        self.metrics.replace(Some(metrics.clone()));
+        let env = self.sim.env(self.sim.process(), "client");
+        let post = |thread: u32| client_post(&env, &*self.links, thread as usize);
+        let posts = (0..threads).map(post).collect();
+        self.cluster.install(Running::new(layout, metrics, posts));
+    }
+}
+
+fn cluster_id(settings: &Simulation) -> u128 {
+    u128::from(settings.seed) << 64 | 1
 }
 
 type Alarm = (Duration, oneshot::Sender<()>);

@@ -18,6 +18,8 @@
 use std::any::Any;
 use std::fmt;
 
+use rama_wire::{Record, RecordError};
+
 use crate::task::Task;
 
 /// Items of one batch. A stage that emits more for one destination starts another batch, so that
@@ -36,6 +38,26 @@ pub trait Stage: Send + Sync {
     /// Unwinds when author code fails or panics; `out.current()` is then the failing record. Panics
     /// when the batch holds another type than the stage takes.
     fn run(&self, task: &Task, batch: Batch, out: &mut Outbox);
+
+    /// Reads a batch for this stage that another process encoded with [`Batch::encode`].
+    ///
+    /// # Errors
+    /// When the bytes of an item are not a value of the type this stage takes.
+    fn decode(
+        &self,
+        items: &mut dyn ExactSizeIterator<Item = EncodedItem<'_>>,
+    ) -> Result<Batch, RecordError>;
+}
+
+/// An item of a batch that travels between processes: its value as the bytes of a record.
+#[derive(Clone, Copy, Debug)]
+pub struct EncodedItem<'a> {
+    /// As [`Item::origin`].
+    pub origin: Origin,
+    /// As [`Item::edge`].
+    pub edge: u64,
+    /// As [`Item::value`].
+    pub value: &'a [u8],
 }
 
 /// The code between a depot and the first boundary.
@@ -102,17 +124,25 @@ pub struct Batch {
 trait Items: Send {
     fn len(&self) -> usize;
     fn origins(&self, visit: &mut dyn FnMut(Origin));
+    fn encode(&self, bytes: &mut Vec<u8>, visit: &mut dyn FnMut(Origin, u64, usize));
     fn type_name(&self) -> &'static str;
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
-impl<T: Send + 'static> Items for Vec<Item<T>> {
+impl<T: Record + Send> Items for Vec<Item<T>> {
     fn len(&self) -> usize {
         self.len()
     }
 
     fn origins(&self, visit: &mut dyn FnMut(Origin)) {
         self.iter().for_each(|item| visit(item.origin));
+    }
+
+    fn encode(&self, bytes: &mut Vec<u8>, visit: &mut dyn FnMut(Origin, u64, usize)) {
+        for item in self {
+            item.value.encode(bytes);
+            visit(item.origin, item.edge, bytes.len());
+        }
     }
 
     fn type_name(&self) -> &'static str {
@@ -126,7 +156,7 @@ impl<T: Send + 'static> Items for Vec<Item<T>> {
 
 impl Batch {
     /// A batch of `items`.
-    pub fn new<T: Send + 'static>(items: Vec<Item<T>>) -> Batch {
+    pub fn new<T: Record + Send>(items: Vec<Item<T>>) -> Batch {
         Batch {
             items: Box::new(items),
         }
@@ -145,6 +175,12 @@ impl Batch {
     /// Visits the origin of every item, in order. One origin may come several times.
     pub fn origins(&self, visit: &mut dyn FnMut(Origin)) {
         self.items.origins(visit);
+    }
+
+    /// Appends the values to `bytes`, one after the other; after each, visits the item's origin, its
+    /// edge, and where its value ends in `bytes`.
+    pub fn encode(&self, bytes: &mut Vec<u8>, visit: &mut dyn FnMut(Origin, u64, usize)) {
+        self.items.encode(bytes, visit);
     }
 
     /// The items.
@@ -358,7 +394,7 @@ impl<'o, T> Fan<'o, T> {
     }
 }
 
-impl<'o, T: Send + 'static> Fan<'o, T> {
+impl<'o, T: Record + Send> Fan<'o, T> {
     /// Opens lanes to every task of stage `to`.
     pub(crate) fn new(out: &'o mut Outbox, to: StageIndex) -> Fan<'o, T> {
         let mut lanes = Vec::new();

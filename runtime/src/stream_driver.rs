@@ -121,6 +121,14 @@ impl<E: Env> Streaming<E> {
         }
     }
 
+    /// Trees may have lost a part that ran elsewhere: all that are in work are tried again.
+    pub(crate) fn on_part_lost(&self, thread: &Thread<E>, text: &str) {
+        let count = self.sources.borrow().len();
+        for source in 0..count {
+            self.with_source(thread, source, |source, now| source.on_part_lost(now, text));
+        }
+    }
+
     pub(crate) fn on_message(&self, thread: &Thread<E>, message: StreamMessage) {
         match message {
             StreamMessage::Hop { stage, batch } => {

@@ -6,6 +6,7 @@
 //! and task. What must stay true: messages of one sender reach their task in order (O-9), whether
 //! they came through the inbox or from a task of the same thread.
 
+mod links;
 mod open;
 
 use std::cell::{Cell, RefCell};
@@ -147,6 +148,7 @@ impl<E: Env> Thread<E> {
                 self.tell_coordinator(topology, event);
             }
             Message::Control(control) => self.on_control(control),
+            Message::Link { thread, lane, up } => links::on_link(self, thread, lane, up),
         }
     }
 

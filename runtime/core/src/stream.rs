@@ -169,6 +169,12 @@ pub enum Input {
         /// For people.
         text: String,
     },
+    /// A place where trees of this source may have had a part is gone: every tree that runs is
+    /// retried, uncounted (S-9). Nobody knows which of them were there.
+    PartLost {
+        /// For people.
+        text: String,
+    },
     /// The record asked for by [`Effect::DeadLetter`] is durable in the dead-letter depot.
     DeadLettered {
         /// Which record.

@@ -38,7 +38,7 @@ fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
 pub(crate) struct Subscription(Arc<Mutex<Slot>>);
 
 impl Subscription {
-    fn publish(&self, answer: Result<Vec<u8>>) {
+    pub(crate) fn publish(&self, answer: Result<Vec<u8>>) {
         let mut slot = lock(&self.0);
         slot.latest = Some(answer);
         let reader = slot.reader.take();
@@ -48,7 +48,7 @@ impl Subscription {
         }
     }
 
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         lock(&self.0).reader_gone
     }
 }

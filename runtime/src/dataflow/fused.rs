@@ -6,12 +6,14 @@
 
 use std::marker::PhantomData;
 
-use rama_wire::Record;
+use rama_wire::{Record, RecordError};
 
 use super::steps::Steps;
 use crate::failure::{self, EventFailure};
 use crate::partition::{Lanes, Router};
-use crate::stage::{Batch, Fan, Outbox, Records, SourceStage, Stage, StageIndex};
+use crate::stage::{
+    Batch, EncodedItem, Fan, Item, Outbox, Records, SourceStage, Stage, StageIndex,
+};
 use crate::task::Task;
 
 /// Where values of a chain go that passed its last step.
@@ -27,7 +29,7 @@ pub(crate) struct To<R> {
     pub(crate) stage: StageIndex,
 }
 
-impl<T: Send + 'static, R: Router<T>> Exit<T> for To<R> {
+impl<T: Record + Send, R: Router<T>> Exit<T> for To<R> {
     fn open<'o>(&self, out: &'o mut Outbox) -> Fan<'o, T> {
         Fan::new(out, self.stage)
     }
@@ -90,7 +92,7 @@ where
 
 impl<In, S, X> Stage for Fused<In, S, X>
 where
-    In: Send + 'static,
+    In: Record + Send,
     S: Steps<In>,
     X: Exit<S::Out>,
 {
@@ -101,6 +103,27 @@ where
             self.one(task, item.value, &mut fan);
         }
         self.exit.close(fan);
+    }
+
+    fn decode(
+        &self,
+        items: &mut dyn ExactSizeIterator<Item = EncodedItem<'_>>,
+    ) -> Result<Batch, RecordError> {
+        let mut decoded = Vec::with_capacity(items.len());
+        for EncodedItem {
+            origin,
+            edge,
+            value,
+        } in items
+        {
+            let value = In::decode(value)?;
+            decoded.push(Item {
+                origin,
+                edge,
+                value,
+            });
+        }
+        Ok(Batch::new(decoded))
     }
 }
 

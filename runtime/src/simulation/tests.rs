@@ -157,8 +157,24 @@ fn transfers_survive_failing_attempts_and_late_messages() {
     }
 }
 
+/// M-4 over processes: what two machines say to each other is bytes, links break, and each machine
+/// loses its power by itself.
+#[test]
+fn transfers_survive_power_cuts_and_broken_links_between_machines() {
+    for seed in seeds(60) {
+        let several = Simulation::seed(seed).threads(4);
+        bank(several.clone().machines(2).faults(Faults::none()));
+        bank(several.clone().machines(2).faults(Faults::all()));
+        bank(several.machines(4).faults(Faults::all()));
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_execution() {
+    for seed in [1, 2, 3] {
+        let several = || Simulation::seed(seed).machines(2).faults(Faults::all());
+        assert_eq!(bank(several()), bank(several()));
+    }
     for seed in [1, 2, 3] {
         let run = || bank(Simulation::seed(seed).faults(Faults::power_cuts()));
         assert_eq!(run(), run());
@@ -192,48 +208,60 @@ fn an_acknowledged_line_can_be_read_at_once() {
 #[test]
 fn acknowledged_lines_survive_power_cuts_of_a_stream() {
     for seed in seeds(50) {
-        Simulation::seed(seed)
-            .faults(Faults::power_cuts())
-            .run(Words, |cluster| async move {
-                let lines = cluster.depot(LINES);
-                let (mut sure, mut unknown) = (0, 0);
-                for _ in 0..40 {
-                    match lines
-                        .append(&"word".to_owned())
-                        .await
-                        .map_err(|error| error.kind())
-                    {
-                        Ok(_) => sure += 1,
-                        Err(ErrorKind::Unavailable) => {
-                            cluster.sleep(Duration::from_millis(10)).await;
-                        }
-                        Err(_) => unknown += 1,
-                    }
-                }
-                cluster.calm().await;
-                settle(&cluster, "Words", "exact").await;
-                settle(&cluster, "Words", "count").await;
-                let counted = cluster
-                    .pstate(COUNTS)
-                    .select(COUNTS.key("word"))
-                    .await
-                    .unwrap();
-                assert!(
-                    counted.unwrap_or(0) >= sure,
-                    "an acknowledged line is not counted"
-                );
-                let exact = cluster
-                    .pstate(EXACT)
-                    .select(EXACT.key("word"))
-                    .await
-                    .unwrap();
-                let exact = exact.unwrap_or(0);
-                assert!(
-                    exact >= sure && exact <= sure + unknown,
-                    "{exact} of {sure}+{unknown}"
-                );
-            });
+        count_words(Simulation::seed(seed).faults(Faults::power_cuts()));
     }
+}
+
+/// S-11, S-4, D-15: the same when a tree has its parts on several machines.
+#[test]
+fn acknowledged_lines_survive_power_cuts_and_broken_links_between_machines() {
+    for seed in seeds(50) {
+        let several = Simulation::seed(seed).threads(4);
+        count_words(several.clone().machines(2).faults(Faults::all()));
+        count_words(several.machines(3).faults(Faults::all()));
+    }
+}
+
+fn count_words(simulation: Simulation) {
+    simulation.run(Words, |cluster| async move {
+        let lines = cluster.depot(LINES);
+        let (mut sure, mut unknown) = (0, 0);
+        for _ in 0..40 {
+            match lines
+                .append(&"word".to_owned())
+                .await
+                .map_err(|error| error.kind())
+            {
+                Ok(_) => sure += 1,
+                Err(ErrorKind::Unavailable) => {
+                    cluster.sleep(Duration::from_millis(10)).await;
+                }
+                Err(_) => unknown += 1,
+            }
+        }
+        cluster.calm().await;
+        settle(&cluster, "Words", "exact").await;
+        settle(&cluster, "Words", "count").await;
+        let counted = cluster
+            .pstate(COUNTS)
+            .select(COUNTS.key("word"))
+            .await
+            .unwrap();
+        assert!(
+            counted.unwrap_or(0) >= sure,
+            "an acknowledged line is not counted"
+        );
+        let exact = cluster
+            .pstate(EXACT)
+            .select(EXACT.key("word"))
+            .await
+            .unwrap();
+        let exact = exact.unwrap_or(0);
+        assert!(
+            exact >= sure && exact <= sure + unknown,
+            "{exact} of {sure}+{unknown}"
+        );
+    });
 }
 
 /// The poison record is given up after its retries, everything else is counted once.
@@ -265,6 +293,63 @@ fn a_poison_record_becomes_a_dead_letter_and_can_be_dropped() {
                 assert_eq!(cluster.drop_dead_letters("Words", &ids).await.unwrap(), 0);
                 assert!(cluster.dead_letters("Words").await.unwrap().is_empty());
             });
+    }
+}
+
+/// P-38 in small: a watch over a link shows the newest value, and a gone reader ends it.
+#[test]
+fn a_watch_follows_values_on_another_machine() {
+    for seed in seeds(20) {
+        let several = Simulation::seed(seed).threads(4).machines(2);
+        several.run(Words, |cluster| async move {
+            cluster.calm().await;
+            let lines = cluster.depot(LINES);
+            let mut watches = Vec::new();
+            for word in ["a", "b", "c", "d"] {
+                let mut watch = cluster.pstate(COUNTS).watch(COUNTS.key(word)).unwrap();
+                assert_eq!(watch.next().await.unwrap().unwrap(), None);
+                watches.push(watch);
+            }
+            for _ in 0..5 {
+                lines.append(&"a b c d".to_owned()).await.unwrap();
+            }
+            for mut watch in watches {
+                while watch.next().await.unwrap().unwrap() != Some(5) {}
+            }
+            lines.append(&"a b c d".to_owned()).await.unwrap();
+            lines.append(&"a b c d".to_owned()).await.unwrap();
+        });
+    }
+}
+
+/// Pausing reaches the coordinator and every task, wherever they are, and so do dead letters.
+#[test]
+fn operators_reach_every_machine() {
+    for seed in seeds(10) {
+        let several = Simulation::seed(seed).threads(4).machines(4);
+        several.run(Words, |cluster| async move {
+            cluster.calm().await;
+            let lines = cluster.depot(LINES);
+            for topology in ["count", "exact"] {
+                cluster.pause("Words", topology).await.unwrap();
+            }
+            let ack = AckLevel::AppendAck;
+            for line in ["a b", "c poison", "a"] {
+                lines.append_with(&line.to_owned(), ack).await.unwrap();
+            }
+            cluster.sleep(Duration::from_secs(2)).await;
+            let exact = cluster.pstate(EXACT);
+            assert_eq!(exact.select(EXACT.key("a")).await.unwrap(), None);
+            for topology in ["count", "exact"] {
+                cluster.resume("Words", topology).await.unwrap();
+            }
+            settle(&cluster, "Words", "exact").await;
+            assert_eq!(exact.select(EXACT.key("a")).await.unwrap(), Some(2));
+            let letters = cluster.dead_letters("Words").await.unwrap();
+            assert_eq!(letters.len(), 1, "{letters:?}");
+            let ids = [letters[0].id.clone()];
+            assert_eq!(cluster.drop_dead_letters("Words", &ids).await.unwrap(), 1);
+        });
     }
 }
 

@@ -110,6 +110,11 @@ impl Source {
         );
     }
 
+    pub(super) fn on_part_lost(&mut self, now: Now, text: &str) {
+        let text = text.to_owned();
+        self.input(now, Input::PartLost { text });
+    }
+
     pub(super) fn on_durable(&mut self, now: Now, what: Durable) {
         let input = match what {
             Durable::Checkpoint { progress } => Input::Checkpointed { progress },

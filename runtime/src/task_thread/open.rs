@@ -25,6 +25,8 @@ use crate::layout::Layout;
 use crate::message::Post;
 use crate::metrics::ModuleMetrics;
 use crate::microbatch_driver::{self, Boot, Coordinating, Participating};
+use crate::remote::link::{Links, LocalFuture};
+use crate::remote::serve::Served;
 use crate::stream_driver::{self, Streaming};
 use crate::system_keys;
 use crate::topology_def::TopologyKind;
@@ -37,7 +39,10 @@ pub(crate) struct ThreadStart<E: Env> {
     pub(crate) cluster: u128,
     pub(crate) dir: PathBuf,
     pub(crate) inbox: Inbox<E>,
-    pub(crate) peers: Arc<[Arc<dyn Post>]>,
+    /// The inboxes of the threads of this process, by thread.
+    pub(crate) peers: Arc<[Option<Arc<dyn Post>>]>,
+    /// How to reach the others; there when there are others.
+    pub(crate) links: Option<Arc<dyn Links<E>>>,
     pub(crate) storage: GroupOptions,
 }
 
@@ -51,6 +56,7 @@ pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<()> {
         dir,
         inbox,
         peers,
+        links,
         storage,
     } = start;
     let partitions: Vec<u32> = (index..layout.tasks)
@@ -83,6 +89,13 @@ pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<()> {
             let here = hosts_coordinators && found.kind == TopologyKind::Microbatch;
             here.then(|| Rc::new(Coordinating::new(topology as u16)))
         });
+    let (peers, link_loops) = reach(&env, index, &peers, links.as_deref())?;
+    let served = Served {
+        env: env.clone(),
+        layout: layout.clone(),
+        thread: index,
+        post: peers[index as usize].clone(),
+    };
     let thread = Rc::new(Thread {
         coordinators: coordinators.collect(),
         commit: Commit::new(group.applied()),
@@ -99,7 +112,43 @@ pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<()> {
     });
     thread.start_loops(&recovered)?;
     thread.spawn(Category::Replication, serve_inbox(thread.clone(), inbox));
+    for (category, work) in link_loops {
+        thread.spawn(category, work);
+    }
+    if let Some(links) = links {
+        thread.spawn(Category::Replication, links.accept(served));
+    }
     Ok(())
+}
+
+type LinkLoops = Vec<(Category, LocalFuture)>;
+
+/// The way to every thread of the module, and the loops that keep it open.
+fn reach<E: Env>(
+    env: &E,
+    index: u32,
+    peers: &[Option<Arc<dyn Post>>],
+    links: Option<&dyn Links<E>>,
+) -> Result<(Arc<[Arc<dyn Post>]>, LinkLoops)> {
+    let mut loops = Vec::new();
+    let local = peers.get(index as usize).cloned().flatten();
+    let missing = || {
+        let text = format!("task thread {index} was started without a way to all others");
+        Error::new(ErrorKind::Invalid, text)
+    };
+    let local = local.ok_or_else(missing)?;
+    let mut posts = Vec::new();
+    for (to, peer) in peers.iter().enumerate() {
+        if let Some(post) = peer {
+            posts.push(post.clone());
+            continue;
+        }
+        let links = links.ok_or_else(missing)?;
+        let (post, work) = links.open(env, Some(index), to as u32, &local);
+        posts.push(post);
+        loops.extend(work);
+    }
+    Ok((posts.into(), loops))
 }
 
 fn task_state<E: Env>(

@@ -130,6 +130,14 @@ impl Tracker {
             Input::DepotEnd { end } => self.end = self.end.max(end),
             Input::Watch { offset } => self.handle_watch(offset),
             Input::Ack { tree, xor } => self.handle_ack(now, tree, xor),
+            Input::PartLost { text } => {
+                for offset in self.window.running_offsets() {
+                    // The failure of one may have taken those after it back (mode all-after).
+                    if matches!(self.window.get(offset), Some(Slot::Running { .. })) {
+                        self.handle_failed(now, offset, false, &text);
+                    }
+                }
+            }
             Input::Failed { tree, blamed, text } => {
                 if let Some(offset) = self.window.find(tree) {
                     self.handle_failed(now, offset, blamed, &text);

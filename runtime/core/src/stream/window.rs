@@ -77,6 +77,15 @@ impl Window {
         }
     }
 
+    /// The records whose trees run, ascending.
+    pub(super) fn running_offsets(&self) -> Vec<u64> {
+        let slots = (self.base..).zip(&self.slots);
+        slots
+            .filter(|(_, slot)| matches!(slot, Slot::Running { .. }))
+            .map(|(offset, _)| offset)
+            .collect()
+    }
+
     pub(super) fn push(&mut self, slot: Slot) {
         self.count(slot, 1);
         self.slots.push_back(slot);

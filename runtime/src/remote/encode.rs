@@ -1,0 +1,345 @@
+//! Messages of this process as frames, and what their askers wait for.
+//!
+//! Relies on the wire layout of `frame`. What must stay true: a message that wants an answer leaves
+//! its asker in a [`Waiting`]; dropping that is how the asker learns that no answer will come.
+
+use std::ops::Range;
+
+use serde_json::Value;
+
+use super::frame::{Answer, Event, Frame, Items, Request, Trace};
+use crate::client::watch::Subscription;
+use crate::dead_letters::{self, DeadLetter};
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::{
+    AckLevel, AppendRequest, Appended, ClientRequest, Control, Message, MicrobatchHop, Reply,
+};
+use crate::stage::{Ack, Batch, Origin};
+use crate::stream_driver::StreamMessage;
+
+/// Who waits for the answers to one request.
+pub(crate) enum Waiting {
+    Appended(Reply<Appended>),
+    Records(Reply<Vec<Vec<u8>>>),
+    Range(Reply<Range<u64>>),
+    Selected(Reply<Vec<u8>>),
+    Watch(Subscription),
+    DeadLetters(Reply<Vec<DeadLetter>>),
+    Count(Reply<u64>),
+    Done(Reply<()>),
+}
+
+/// What is left to do after an answer.
+pub(crate) enum After {
+    /// The request is answered.
+    Over,
+    /// More values will come for this watch.
+    More(Waiting),
+    /// The reader of this watch is gone: tell the other side.
+    Cancel,
+}
+
+/// The frame of a message under the request number `id`. Gives the message back when it only makes
+/// sense within a process.
+pub(crate) fn encode(message: Message, id: u64) -> Result<(Frame, Option<Waiting>), Message> {
+    match message {
+        Message::Client(request) => {
+            let (request, waiting) = client(request);
+            let id = if waiting.is_some() { id } else { 0 };
+            Ok((Frame::Request { id, request }, waiting))
+        }
+        Message::Control(Control::Pause { topology, reply }) => {
+            let request = Request::Pause { topology };
+            Ok((Frame::Request { id, request }, Some(Waiting::Done(reply))))
+        }
+        Message::Control(Control::Resume { topology, reply }) => {
+            let request = Request::Resume { topology };
+            Ok((Frame::Request { id, request }, Some(Waiting::Done(reply))))
+        }
+        Message::Control(_) => Err(message),
+        other => event(other).map(|event| (Frame::Event(event), None)),
+    }
+}
+
+fn client(request: ClientRequest) -> (Request, Option<Waiting>) {
+    match request {
+        ClientRequest::Append(append) => append_request(append),
+        ClientRequest::ReadDepot {
+            task,
+            depot,
+            from,
+            to,
+            reply,
+        } => (
+            Request::ReadDepot {
+                task,
+                depot,
+                from,
+                to,
+            },
+            Some(Waiting::Records(reply)),
+        ),
+        ClientRequest::DepotInfo { task, depot, reply } => {
+            let request = Request::DepotInfo { task, depot };
+            (request, Some(Waiting::Range(reply)))
+        }
+        ClientRequest::Select {
+            task,
+            pstate,
+            plan,
+            reply,
+        } => {
+            let plan = plan.to_bytes();
+            let request = Request::Select { task, pstate, plan };
+            (request, Some(Waiting::Selected(reply)))
+        }
+        ClientRequest::Watch {
+            task,
+            pstate,
+            plan,
+            subscription,
+        } => {
+            let plan = plan.to_bytes();
+            let request = Request::Watch { task, pstate, plan };
+            (request, Some(Waiting::Watch(subscription)))
+        }
+        ClientRequest::DeadLetters { task, request } => match request {
+            dead_letters::Request::List { reply } => {
+                let request = Request::ListDeadLetters { task };
+                (request, Some(Waiting::DeadLetters(reply)))
+            }
+            dead_letters::Request::Drop { ids, reply } => {
+                let request = Request::DropDeadLetters { task, ids };
+                (request, Some(Waiting::Count(reply)))
+            }
+        },
+    }
+}
+
+fn append_request(append: AppendRequest) -> (Request, Option<Waiting>) {
+    let AppendRequest {
+        task,
+        depot,
+        records,
+        ack,
+        reply,
+    } = append;
+    let (bytes, ends) = records.into_parts();
+    let level = match ack {
+        AckLevel::None => 0,
+        AckLevel::AppendAck => 1,
+        AckLevel::Ack => 2,
+    };
+    let request = Request::Append {
+        task,
+        depot,
+        bytes,
+        ends,
+        ack: level,
+    };
+    let waiting = (ack != AckLevel::None).then_some(Waiting::Appended(reply));
+    (request, waiting)
+}
+
+fn event(message: Message) -> Result<Event, Message> {
+    Ok(match message {
+        Message::Stream {
+            topology,
+            task,
+            message,
+        } => return stream(topology, task, message),
+        Message::Hop {
+            topology,
+            task,
+            hop,
+        } => {
+            let MicrobatchHop {
+                at,
+                id: hop,
+                stage,
+                batch,
+            } = hop;
+            Event::Hop {
+                topology,
+                task,
+                id: at.id.0,
+                attempt: at.attempt.0,
+                hop,
+                stage: stage.0,
+                items: items(&batch),
+            }
+        }
+        Message::ToParticipant {
+            topology,
+            task,
+            message,
+        } => Event::ToParticipant {
+            topology,
+            task,
+            message,
+        },
+        Message::ToCoordinator { topology, message } => Event::ToCoordinator { topology, message },
+        Message::DepotEnd {
+            topology,
+            source,
+            partition,
+            start,
+            end,
+            bytes,
+        } => Event::DepotEnd {
+            topology,
+            source,
+            partition,
+            start,
+            end,
+            bytes,
+        },
+        other => return Err(other),
+    })
+}
+
+fn stream(topology: u16, task: u32, message: StreamMessage) -> Result<Event, Message> {
+    Ok(match message {
+        StreamMessage::Hop { stage, batch } => Event::StreamHop {
+            topology,
+            task,
+            stage: stage.0,
+            items: items(&batch),
+        },
+        StreamMessage::Settled { returns, acks } => {
+            let value = |(origin, value): (Origin, Value)| (trace(origin, 0), value.to_string());
+            let ack = |ack: &Ack| trace(ack.origin, ack.edges);
+            Event::Settled {
+                topology,
+                task,
+                returns: returns.into_iter().map(value).collect(),
+                acks: acks.iter().map(ack).collect(),
+            }
+        }
+        StreamMessage::Failed { trees, text } => {
+            let tree = |&(origin, blamed): &(Origin, bool)| (trace(origin, 0), blamed);
+            Event::StreamFailed {
+                topology,
+                task,
+                trees: trees.iter().map(tree).collect(),
+                text: text.to_string(),
+            }
+        }
+        // What a task tells itself when a write is durable.
+        message @ StreamMessage::Durable { .. } => {
+            return Err(Message::Stream {
+                topology,
+                task,
+                message,
+            });
+        }
+    })
+}
+
+fn trace(origin: Origin, edges: u64) -> Trace {
+    let Origin { record, home } = origin;
+    Trace {
+        record,
+        home,
+        edges,
+    }
+}
+
+fn items(batch: &Batch) -> Items {
+    let mut items = Items {
+        traces: Vec::with_capacity(batch.len()),
+        ends: Vec::with_capacity(batch.len()),
+        bytes: Vec::new(),
+    };
+    let Items {
+        traces,
+        ends,
+        bytes,
+    } = &mut items;
+    batch.encode(bytes, &mut |origin, edge, end| {
+        traces.push(trace(origin, edge));
+        ends.push(end as u32);
+    });
+    items
+}
+
+impl Waiting {
+    /// Hands an answer to who waits for it.
+    ///
+    /// # Errors
+    /// When the peer answered something else than was asked: it does not follow the protocol.
+    pub(crate) fn answer(self, answer: Answer) -> Result<After> {
+        if let Answer::Failed { kind, text } = answer {
+            let kind = ErrorKind::from_word(&kind).unwrap_or(ErrorKind::Unknown);
+            self.fail(Error::new(kind, text));
+            return Ok(After::Over);
+        }
+        match (self, answer) {
+            (Waiting::Watch(subscription), Answer::Selected(value)) => {
+                if subscription.is_over() {
+                    return Ok(After::Cancel);
+                }
+                subscription.publish(Ok(value));
+                return Ok(After::More(Waiting::Watch(subscription)));
+            }
+            (Waiting::Watch(_), Answer::Ended) => {}
+            (
+                Waiting::Appended(reply),
+                Answer::Appended {
+                    partition,
+                    offset,
+                    returns,
+                },
+            ) => {
+                let value = |(topology, json): (String, String)| {
+                    let value = serde_json::from_str(&json).map_err(odd)?;
+                    Ok((topology, value))
+                };
+                let appended = Appended {
+                    partition,
+                    offset,
+                    returns: returns.into_iter().map(value).collect::<Result<_>>()?,
+                };
+                let _ = reply.send(Ok(appended));
+            }
+            (Waiting::Records(reply), Answer::Records(records)) => {
+                let _ = reply.send(Ok(records));
+            }
+            (Waiting::Range(reply), Answer::Range { start, end }) => {
+                let _ = reply.send(Ok(start..end));
+            }
+            (Waiting::Selected(reply), Answer::Selected(value)) => {
+                let _ = reply.send(Ok(value));
+            }
+            (Waiting::DeadLetters(reply), Answer::DeadLetters(json)) => {
+                let _ = reply.send(Ok(serde_json::from_str(&json).map_err(odd)?));
+            }
+            (Waiting::Count(reply), Answer::Count(count)) => {
+                let _ = reply.send(Ok(count));
+            }
+            (Waiting::Done(reply), Answer::Done) => {
+                let _ = reply.send(Ok(()));
+            }
+            (_, answer) => return Err(Error::invalid(format!("{answer:?} answers another call"))),
+        }
+        Ok(After::Over)
+    }
+
+    fn fail(self, error: Error) {
+        // Whoever asked may have given up meanwhile.
+        match self {
+            Waiting::Appended(reply) => drop(reply.send(Err(error))),
+            Waiting::Records(reply) => drop(reply.send(Err(error))),
+            Waiting::Range(reply) => drop(reply.send(Err(error))),
+            Waiting::Selected(reply) => drop(reply.send(Err(error))),
+            Waiting::Watch(subscription) => subscription.publish(Err(error)),
+            Waiting::DeadLetters(reply) => drop(reply.send(Err(error))),
+            Waiting::Count(reply) => drop(reply.send(Err(error))),
+            Waiting::Done(reply) => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+fn odd(cause: serde_json::Error) -> Error {
+    Error::invalid("could not read the JSON of an answer").caused_by(cause)
+}

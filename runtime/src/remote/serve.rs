@@ -1,0 +1,161 @@
+//! The receiving end of a link: what a peer's thread sends goes to a task thread of this process,
+//! answers go back.
+//!
+//! Relies on the decoder for every check. What must stay true: messages reach the inbox in the order
+//! they came; a frame that does not fit ends the link, which costs the peer a reconnect and this
+//! process nothing; a link that is gone leaves no watch behind.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures_channel::oneshot;
+use futures_util::future::{AbortHandle, Abortable, select};
+use rama_io::{Category, Env};
+
+use super::decode::{Awaited, Decoder};
+use super::frame::{Answer, Frame};
+use super::link::{FrameIn, FrameOut};
+use crate::category_queue::Queue;
+use crate::client::watch::Watch;
+use crate::error::{Error, Result};
+use crate::layout::Layout;
+use crate::message::{Message, Post};
+
+/// Where links from peers lead: one task thread.
+pub(crate) struct Served<E: Env> {
+    pub(crate) env: E,
+    pub(crate) layout: Arc<Layout>,
+    /// The task thread of this process.
+    pub(crate) thread: u32,
+    /// Its inbox.
+    pub(crate) post: Arc<dyn Post>,
+}
+
+impl<E: Env> Clone for Served<E> {
+    fn clone(&self) -> Served<E> {
+        let (layout, post) = (self.layout.clone(), self.post.clone());
+        Served {
+            env: self.env.clone(),
+            layout,
+            thread: self.thread,
+            post,
+        }
+    }
+}
+
+/// What the answering tasks share.
+#[derive(Default)]
+struct Answers {
+    /// Each with who wants to know when it was sent.
+    ready: Queue<(Frame, Option<oneshot::Sender<()>>)>,
+    watches: RefCell<BTreeMap<u64, AbortHandle>>,
+}
+
+impl<E: Env> Served<E> {
+    /// Runs until the link breaks, the peer breaks the protocol, or the task thread is gone.
+    pub(crate) async fn run<I: FrameIn, O: FrameOut>(self, incoming: I, out: O) {
+        let answers = Rc::new(Answers::default());
+        let reads = pin!(self.read(incoming, &answers));
+        let writes = pin!(write(out, &answers));
+        select(reads, writes).await;
+        for (_, watch) in answers.watches.take() {
+            watch.abort();
+        }
+    }
+
+    async fn read<I: FrameIn>(&self, mut incoming: I, answers: &Rc<Answers>) {
+        while let Some(bytes) = incoming.recv().await {
+            if let Err(error) = self.take(&bytes, answers) {
+                tracing::warn!(error = format!("{error:#}"), "a link from a peer is closed");
+                return;
+            }
+        }
+    }
+
+    fn take(&self, bytes: &[u8], answers: &Rc<Answers>) -> Result<()> {
+        let (layout, thread) = (&*self.layout, self.thread);
+        let decoder = Decoder { layout, thread };
+        match Frame::from_bytes(bytes)? {
+            Frame::Event(event) => self.post(decoder.event(event)?),
+            Frame::Request { id, request } => {
+                let (message, awaited) = decoder.request(request)?;
+                self.post(message)?;
+                if id != 0 {
+                    self.answer(id, awaited, answers);
+                }
+                Ok(())
+            }
+            Frame::Cancel { id } => {
+                if let Some(watch) = answers.watches.borrow_mut().remove(&id) {
+                    watch.abort();
+                }
+                Ok(())
+            }
+            Frame::Answer { id, .. } => {
+                let text = format!("a peer answered request {id}, which nobody made here");
+                Err(Error::invalid(text))
+            }
+        }
+    }
+
+    fn post(&self, message: Message) -> Result<()> {
+        self.post.post(message).map_err(|_| {
+            let thread = self.thread;
+            Error::unavailable(format!("task thread {thread} has stopped"))
+        })
+    }
+
+    fn answer(&self, id: u64, awaited: Awaited, answers: &Rc<Answers>) {
+        let to = answers.clone();
+        match awaited {
+            Awaited::One(answer) => self.env.spawn(Category::Client, async move {
+                let answer = answer.await;
+                to.ready.push((Frame::Answer { id, answer }, None));
+            }),
+            Awaited::Values(watch) => {
+                let (handle, registration) = AbortHandle::new_pair();
+                answers.watches.borrow_mut().insert(id, handle);
+                let follow = Abortable::new(follow(id, watch, to), registration);
+                self.env.spawn(Category::Client, async move {
+                    let _ = follow.await;
+                });
+            }
+        }
+    }
+}
+
+async fn write<O: FrameOut>(mut out: O, answers: &Answers) {
+    loop {
+        answers.ready.ready().await;
+        while let Some((frame, sent)) = answers.ready.pop() {
+            if out.send(frame.to_bytes()).await.is_err() {
+                return;
+            }
+            if let Some(sent) = sent {
+                let _ = sent.send(());
+            }
+        }
+    }
+}
+
+/// Sends the values of a watch as they come, one at a time: while one waits for the link, newer ones
+/// replace each other in the watch, so that a slow reader skips values.
+async fn follow(id: u64, mut watch: Watch<Vec<u8>>, answers: Rc<Answers>) {
+    while let Some(value) = watch.next().await {
+        let (answer, last) = match value {
+            Ok(value) => (Answer::Selected(value), false),
+            Err(error) => (Answer::failed(&error), true),
+        };
+        let (sent, is_sent) = oneshot::channel();
+        answers
+            .ready
+            .push((Frame::Answer { id, answer }, Some(sent)));
+        if last || is_sent.await.is_err() {
+            break;
+        }
+    }
+    answers.watches.borrow_mut().remove(&id);
+}
