@@ -121,6 +121,7 @@ pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<()> {
     Ok(())
 }
 
+type Posts = Arc<[Arc<dyn Post>]>;
 type LinkLoops = Vec<(Category, LocalFuture)>;
 
 /// The way to every thread of the module, and the loops that keep it open.
@@ -129,7 +130,7 @@ fn reach<E: Env>(
     index: u32,
     peers: &[Option<Arc<dyn Post>>],
     links: Option<&dyn Links<E>>,
-) -> Result<(Arc<[Arc<dyn Post>]>, LinkLoops)> {
+) -> Result<(Posts, LinkLoops)> {
     let mut loops = Vec::new();
     let local = peers.get(index as usize).cloned().flatten();
     let missing = || {
