@@ -34,7 +34,7 @@ use rama_wire::{Index, LogId};
 use crate::entry::{Entry, Op, Prepared};
 use crate::error::{Error, Result};
 use crate::options::{GroupOptions, Identity};
-use signal::Loop;
+use signal::{Loop, Signal};
 use spare::Spare;
 use state::State;
 
@@ -69,7 +69,10 @@ pub(crate) struct Shared<E: Env> {
     pub state: RefCell<State<E>>,
     pub write_loop: Loop,
     pub tidy_loop: Loop,
+    pub compact_loop: Loop,
     pub spare_loop: Loop,
+    /// Raised when memory may have become free.
+    pub room: Signal,
     /// The file of the next segment, when it was made ahead.
     pub spare: Mutex<Option<Spare<E>>>,
     /// House-keeping happens one round at a time.
@@ -106,6 +109,8 @@ pub struct Stats {
     pub sealed: u64,
     /// Segments removed.
     pub removed: u64,
+    /// Times the writer waited until memory was free.
+    pub waits_for_room: u64,
     /// Entry bytes applied since the background loop last looked.
     pub(crate) applied_bytes: u64,
 }
@@ -173,7 +178,7 @@ impl<E: Env> Group<E> {
                 return Err(self.shared.poison(&error));
             }
         }
-        if state.stats.applied_bytes >= background::LOOK_BYTES {
+        if state.stats.applied_bytes >= background::LOOK_BYTES || state.full {
             state.stats.applied_bytes = 0;
             self.shared.tidy_loop.wake.notify();
         }
@@ -208,7 +213,8 @@ impl<E: Env> Group<E> {
     /// # Errors
     /// As every call; a failure here does not poison the replog unless it concerns its files.
     pub async fn checkpoint(&self) -> Result<()> {
-        background::tidy(&self.shared, background::Flush::All).await
+        background::tidy(&self.shared, background::Flush::All).await?;
+        background::compact_stores(&self.shared).await
     }
 
     /// Counters since opening.
@@ -228,9 +234,11 @@ impl<E: Env> Group<E> {
     /// [`Error::Poisoned`]; the loops are stopped all the same.
     pub async fn close(self) -> Result<()> {
         self.shared.state.borrow_mut().closing = true;
+        self.shared.room.notify();
         self.shared.write_loop.end().await;
         self.shared.spare_loop.end().await;
         self.shared.tidy_loop.end().await;
+        self.shared.compact_loop.end().await;
         match &self.shared.state.borrow().poison {
             Some(poison) => Err(poison.clone()),
             None => Ok(()),
@@ -256,6 +264,7 @@ impl<E: Env> Shared<E> {
         let poison = state.poison.clone().expect("it was just set");
         let waiters = std::mem::take(&mut state.waiters);
         drop(state);
+        self.room.notify();
         waiters
             .into_values()
             .flatten()

@@ -36,6 +36,11 @@ pub struct GroupOptions {
     /// Replog bytes that wait for their writes to reach tables before stores are flushed even
     /// though their memtables are small. It bounds replay. Default 256 MiB.
     pub replay_bytes_max: u64,
+    /// Memory for writes that are in no table yet, over all stores of the group, and for segments
+    /// that wait to be sealed. When stores take more than half of it the largest is flushed early;
+    /// beyond all of it nothing more becomes durable until there is room, and appenders wait for
+    /// that. The segment being written, and one device write, come on top. Default 256 MiB.
+    pub memory_bytes_max: u64,
     /// Sizes of the stores.
     pub store: StoreOptions,
     /// A deliberate mistake, to prove that the tests see it.
@@ -50,6 +55,7 @@ impl Default for GroupOptions {
             batch_bytes: 1 << 20,
             fill_bytes: 1 << 20,
             replay_bytes_max: 256 << 20,
+            memory_bytes_max: 256 << 20,
             store: StoreOptions::default(),
             mutant: None,
         }

@@ -1,10 +1,11 @@
 //! House-keeping: stores to tables, complete segments to sealed ones, dead segments away.
 //!
-//! Relies on `lsm` for flush and compaction and on `seal`. One loop in the background category;
-//! each step is small and gives way to other work. What must stay true: a segment is removed only
-//! when tables hold all its writes, no decision is open on what it prepared, and its records are
-//! trimmed; segments go oldest first, and the newest sealed one stays, because its footer carries
-//! the bounds of all logs.
+//! Relies on `lsm` for flush and compaction and on `seal`. Two loops in the background category, one
+//! for merging tables and one for the rest; each step is small and gives way to other work. What
+//! must stay true: no step waits for the writer, because the writer may wait for memory; a segment is
+//! removed only when tables hold all its writes, no decision is open on what it prepared, and its
+//! records are trimmed; segments go oldest first, and the newest sealed one stays, because its footer
+//! carries the bounds of all logs.
 
 use std::rc::Rc;
 
@@ -30,29 +31,43 @@ pub(super) enum Flush {
 pub(super) async fn run<E: Env>(shared: Rc<Shared<E>>) {
     loop {
         shared.tidy_loop.wake.wait().await;
-        let (stop, poisoned) = {
-            let state = shared.state.borrow();
-            (
-                state.closing || state.poison.is_some(),
-                state.poison.is_some(),
-            )
-        };
-        if stop {
+        if is_over(&shared) {
             break;
         }
-        match tidy(&shared, Flush::Large).await {
-            Ok(()) => {}
-            Err(Error::Poisoned { .. }) => break,
-            Err(error) => {
-                let dir = shared.dir.display();
-                tracing::error!(%dir, error = %error.chain(), poisoned, "house-keeping failed");
-            }
-        }
+        report(&shared, tidy(&shared, Flush::Large).await);
+        shared.room.notify();
     }
     shared.tidy_loop.done.notify();
 }
 
-/// One round of everything there is to do.
+/// Merges tables beside everything else: a long merge must not keep memtables from being flushed.
+pub(super) async fn run_compaction<E: Env>(shared: Rc<Shared<E>>) {
+    loop {
+        shared.compact_loop.wake.wait().await;
+        if is_over(&shared) {
+            break;
+        }
+        report(&shared, compact_stores(&shared).await);
+    }
+    shared.compact_loop.done.notify();
+}
+
+fn is_over<E: Env>(shared: &Shared<E>) -> bool {
+    let state = shared.state.borrow();
+    state.closing || state.poison.is_some()
+}
+
+/// A poisoned group has said so already.
+fn report<E: Env>(shared: &Shared<E>, done: Result<()>) {
+    if let Err(error) = done
+        && !matches!(error, Error::Poisoned { .. })
+    {
+        let dir = shared.dir.display();
+        tracing::error!(%dir, error = %error.chain(), "house-keeping failed");
+    }
+}
+
+/// One round of sealing, flushing and removing.
 pub(super) async fn tidy<E: Env>(shared: &Rc<Shared<E>>, flush: Flush) -> Result<()> {
     let _turn = shared.tidying.lock().await;
     if let Some(poison) = &shared.state.borrow().poison {
@@ -62,10 +77,11 @@ pub(super) async fn tidy<E: Env>(shared: &Rc<Shared<E>>, flush: Flush) -> Result
         let sealable = shared.state.borrow().sealable();
         let Some(id) = sealable else { break };
         seal::seal(shared, id).await?;
+        shared.room.notify();
     }
     flush_stores(shared, flush).await?;
-    remove_segments(shared).await?;
-    compact_stores(shared).await
+    make_room(shared).await?;
+    remove_segments(shared).await
 }
 
 fn stores<E: Env>(shared: &Shared<E>) -> Vec<Store<E>> {
@@ -76,26 +92,45 @@ async fn flush_stores<E: Env>(shared: &Rc<Shared<E>>, flush: Flush) -> Result<()
     let late = flush == Flush::All || holds_back_too_much(shared);
     for store in stores(shared) {
         if late || store.needs_flush() {
-            let flushed = store.flush().await;
-            flushed.map_err(|error| on_store_failure(shared, error))?;
-            shared.env.yield_now().await;
+            flush_store(shared, &store).await?;
         }
     }
+    Ok(())
+}
+
+/// Flushes the largest store while all together take more than half of the memory there is.
+pub(super) async fn make_room<E: Env>(shared: &Shared<E>) -> Result<()> {
+    let most = shared.options.memory_bytes_max / 2;
+    loop {
+        let crowding = shared.state.borrow().crowding(most);
+        let Some(store) = crowding else { return Ok(()) };
+        flush_store(shared, &store).await?;
+    }
+}
+
+/// A store that cannot be flushed would hold back the replog, and a writer that waits for room, for
+/// ever: whatever the reason, it ends the group.
+async fn flush_store<E: Env>(shared: &Shared<E>, store: &Store<E>) -> Result<()> {
+    let flushed = store.flush().await;
+    flushed.map_err(|error| shared.poison(&error.into()))?;
+    shared.room.notify();
+    shared.compact_loop.wake.notify();
+    shared.env.yield_now().await;
     Ok(())
 }
 
 /// Merges while a merge is due; new flushes may come first.
-async fn compact_stores<E: Env>(shared: &Rc<Shared<E>>) -> Result<()> {
+pub(super) async fn compact_stores<E: Env>(shared: &Shared<E>) -> Result<()> {
     for store in stores(shared) {
         let compacted = store.compact().await;
         if compacted.map_err(|error| on_store_failure(shared, error))? {
-            shared.tidy_loop.wake.notify();
+            shared.compact_loop.wake.notify();
         }
     }
     Ok(())
 }
 
-/// A store that cannot write tables any more would hold the replog back for ever.
+/// A store whose files cannot be written any more ends the group.
 fn on_store_failure<E: Env>(shared: &Shared<E>, error: lsm::Error) -> Error {
     match error {
         lsm::Error::Io { .. } | lsm::Error::Poisoned { .. } => shared.poison(&error.into()),

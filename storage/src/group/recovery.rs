@@ -24,7 +24,7 @@ use rama_wire::Index;
 use rama_wire::entry::BadEntry;
 
 use super::batch::Effect;
-use super::signal::Loop;
+use super::signal::{Loop, Signal};
 use super::state::{Log, Place, State, Waiting};
 use super::writer::Writer;
 use super::{Recovered, Shared, Stats, background, seal, spare};
@@ -63,6 +63,8 @@ pub(super) async fn open<E: Env>(
         state: RefCell::new(state),
         write_loop: Loop::default(),
         tidy_loop: Loop::default(),
+        compact_loop: Loop::default(),
+        room: Signal::default(),
         spare_loop: Loop::default(),
         spare: Mutex::new(None),
         tidying: Mutex::new(()),
@@ -151,6 +153,7 @@ fn new_state<E: Env>(
         waiters: BTreeMap::new(),
         poison: None,
         closing: false,
+        full: false,
         mutant,
         stats: Stats::default(),
     }
@@ -331,6 +334,7 @@ async fn replay<E: Env>(shared: &Rc<Shared<E>>, wanted: &Wanted) -> Result<u64> 
     let mut replayed = 0;
     for id in needed {
         replayed += replay_segment(shared, id, wanted).await?;
+        background::make_room(shared).await?;
     }
     Ok(replayed)
 }
@@ -418,6 +422,9 @@ async fn finish<E: Env>(shared: &Rc<Shared<E>>, spare: Vec<u64>) -> Result<()> {
     shared.env.spawn(Category::Replication, spare);
     let background = background::run(shared.clone());
     shared.env.spawn(Category::Background, background);
+    let compaction = background::run_compaction(shared.clone());
+    shared.env.spawn(Category::Background, compaction);
+    shared.compact_loop.wake.notify();
     shared.tidy_loop.wake.notify();
     Ok(())
 }

@@ -82,6 +82,8 @@ pub(crate) struct State<E: Env> {
     pub waiters: BTreeMap<Index, SmallVec<[Waker; 2]>>,
     pub poison: Option<Error>,
     pub closing: bool,
+    /// The writer waits for memory.
+    pub full: bool,
     pub mutant: Option<Mutant>,
     pub stats: super::Stats,
 }
@@ -406,6 +408,33 @@ impl<E: Env> State<E> {
             attempt: waiting.attempt,
         });
         prepared.collect()
+    }
+
+    /// Memory of writes that are in no table, and of segments that could be sealed. All of it can
+    /// be made free without anything else becoming durable or applied.
+    pub fn memory_bytes(&self) -> u64 {
+        let tails = self.segments.values().rev().skip(1);
+        let tails = tails.take_while(|segment| matches!(segment.body, Body::Tail(_)));
+        let tails = tails.filter(|segment| segment.chain.last_index <= self.applied);
+        let tails: u64 = tails.map(|tail| u64::from(tail.chain.entries_end)).sum();
+        self.stores_bytes() + tails
+    }
+
+    fn stores_bytes(&self) -> u64 {
+        let bytes = self
+            .stores
+            .values()
+            .map(|store| store.memory_bytes() as u64);
+        bytes.sum()
+    }
+
+    /// The largest store, when all together take more memory than `most`.
+    pub fn crowding(&self, most: u64) -> Option<Store<E>> {
+        let largest = self
+            .stores
+            .values()
+            .max_by_key(|store| store.memory_bytes());
+        largest.filter(|_| self.stores_bytes() > most).cloned()
     }
 
     /// The file of a segment.

@@ -2,7 +2,8 @@
 //!
 //! Relies on `batch` for the bytes. One device write is under way at a time; what is appended
 //! meanwhile gathers and goes with the next. No timers: an idle writer writes at once, a busy one
-//! writes as much as came. What must stay true: `durable` moves only after the flush of the write
+//! writes as much as came; one that finds memory full waits until tables hold enough (`background`).
+//! What must stay true: `durable` moves only after the flush of the write
 //! that holds the entries; after the first failure this loop ends and never touches the file again.
 
 use std::mem;
@@ -68,6 +69,10 @@ impl<E: Env> Writer<E> {
     /// Writes until the group closes or a write fails.
     pub async fn run(mut self) {
         loop {
+            self.room().await;
+            if self.shared.state.borrow().poison.is_some() {
+                break;
+            }
             let batch = self.shared.state.borrow_mut().gathering.pop_front();
             let done = match batch {
                 Some(batch) => self.write(batch).await,
@@ -80,6 +85,26 @@ impl<E: Env> Writer<E> {
             }
         }
         self.shared.write_loop.done.notify();
+    }
+
+    /// Waits while there is something to write and no memory for what applying it will take. The
+    /// house-keeping makes room without this loop, so it comes; who closes the group is not kept.
+    async fn room(&mut self) {
+        let shared = &self.shared;
+        loop {
+            {
+                let mut state = shared.state.borrow_mut();
+                let stopping = state.closing || state.poison.is_some();
+                let full = state.memory_bytes() > shared.options.memory_bytes_max;
+                state.full = full && !stopping && !state.gathering.is_empty();
+                if !state.full {
+                    return;
+                }
+                state.stats.waits_for_room += 1;
+            }
+            shared.tidy_loop.wake.notify();
+            shared.room.wait().await;
+        }
     }
 
     async fn write(&mut self, mut batch: Batch) -> Result<()> {

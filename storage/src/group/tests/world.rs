@@ -30,6 +30,7 @@ pub fn small_options(mutant: Option<Mutant>) -> GroupOptions {
         batch_bytes: 2 << 10,
         fill_bytes: 2 << 10,
         replay_bytes_max: 16 << 10,
+        memory_bytes_max: 16 << 10,
         store: StoreOptions {
             memtable_bytes: 2 << 10,
             ..StoreOptions::default()
