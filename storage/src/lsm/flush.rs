@@ -12,15 +12,11 @@ use rama_wire::SpaceId;
 
 use crate::lsm::error::Error;
 use crate::lsm::levels::{Levels, Span};
-use crate::lsm::memtable::Memtable;
 use crate::lsm::mutant::{Mutant, planted};
 use crate::lsm::ranges::RangeSet;
 use crate::lsm::read::Order;
 use crate::lsm::run::{Run, Writer};
 use crate::lsm::store::{Inner, Store};
-
-/// Entries sorted between two turns of other work.
-const SORT_PER_TURN: usize = 2048;
 
 impl<E: Env> Store<E> {
     /// True when enough is in memory that a flush pays.
@@ -76,9 +72,6 @@ impl<E: Env> Inner<E> {
         frozen: &Levels,
         bottom: bool,
     ) -> Result<Option<Rc<Run>>, Error> {
-        for memtable in &frozen.frozen {
-            self.sort(memtable).await;
-        }
         let layers = || frozen.frozen.iter().map(|memtable| &memtable.layer);
         let ids: BTreeSet<SpaceId> = layers()
             .flat_map(|layer| layer.spaces().map(|(id, _)| id))
@@ -101,16 +94,5 @@ impl<E: Env> Inner<E> {
             writer.add_space(id, &ranges, merge).await?;
         }
         writer.finish().await
-    }
-
-    /// Sorts what was never scanned, with turns for other work.
-    async fn sort(&self, memtable: &Memtable) {
-        for (_, space) in memtable.layer.spaces() {
-            let mut unfinished = space.sort_step(None, SORT_PER_TURN);
-            while unfinished.is_some() {
-                self.env.yield_now().await;
-                unfinished = space.sort_step(unfinished, SORT_PER_TURN);
-            }
-        }
     }
 }

@@ -1,5 +1,5 @@
 //! One layer in memory: for each space a hash-indexed set of entries, its range deletes, and a
-//! sorted view that is built at the first need and kept from then on.
+//! sorted view: whatever was put, a scan sorts at most the last few entries.
 //!
 //! Relies on a single owner. What must stay true: an entry says more than a range delete of the
 //! same layer (a range delete forgets the entries it covers, later writes are entries again);
@@ -30,8 +30,8 @@ impl Layer {
     pub fn like(other: &Layer) -> Layer {
         let mut layer = Layer::default();
         for (id, space) in other.spaces() {
-            if space.is_sorted() {
-                layer.space_mut(id).sort();
+            if space.is_scanned() {
+                layer.space_mut(id).expect_scans();
             }
         }
         layer
@@ -103,7 +103,7 @@ impl Layer {
                     None => unreachable!("only clear deletes to the end, and it merges with all"),
                 }
             }
-            let mut cursor = space.cursor(&[], None);
+            let mut cursor = space.cursor_once(&[], None);
             while let Some((key, value)) = cursor.next() {
                 match value {
                     Some(value) => batch.put(id, key, value),

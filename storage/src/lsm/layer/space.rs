@@ -4,13 +4,12 @@
 //! the space is reset; a slot holds 32 bits of the hash and an id, so that a wrong candidate
 //! costs a key comparison once in four billion; the table is at most two thirds full.
 
-use std::cell::OnceCell;
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::FixedState;
 
 use crate::lsm::layer::entry::{Entry, Found};
-use crate::lsm::layer::ordered::{Ordered, Place};
+use crate::lsm::layer::ordered::{Index, Ordered, Place};
 use crate::lsm::ranges::RangeSet;
 use crate::lsm::read::Order;
 
@@ -22,7 +21,7 @@ pub(crate) struct Space {
     /// `hash << 32 | id + 1`, or zero; a power of two of them.
     slots: Vec<u64>,
     entries: Vec<Entry>,
-    ordered: OnceCell<Ordered>,
+    index: Index,
     ranges: RangeSet,
     heap_bytes: usize,
 }
@@ -42,12 +41,18 @@ impl Space {
         self.ranges.is_empty() && self.entries.iter().all(Entry::is_absent)
     }
 
-    pub fn is_sorted(&self) -> bool {
-        self.ordered.get().is_some()
+    /// Whether its entries are read in order.
+    pub fn is_scanned(&self) -> bool {
+        self.index.is_read()
+    }
+
+    /// Expects its entries to be read in order.
+    pub fn expect_scans(&self) {
+        self.index.set_read();
     }
 
     pub fn bytes(&self) -> usize {
-        self.entries.len() * size_of::<Entry>()
+        self.entries.len() * (size_of::<Entry>() + Index::ENTRY_BYTES)
             + self.slots.len() * size_of::<u64>()
             + self.heap_bytes
             + self.ranges.bytes()
@@ -177,9 +182,7 @@ impl Space {
 
     #[inline]
     fn list(&mut self, id: u32) {
-        if let Some(ordered) = self.ordered.get_mut() {
-            ordered.insert(&self.entries, id);
-        }
+        self.index.insert(&self.entries, id);
     }
 
     /// Forgets every entry in `[lo, hi)` and remembers the range.
@@ -188,8 +191,7 @@ impl Space {
             return;
         }
         if !self.entries.is_empty() {
-            self.sort();
-            let ordered = self.ordered.get_mut().expect("sorted in the line above");
+            let ordered = self.index.settle(&self.entries);
             let from = ordered.seek(&self.entries, lo);
             let to = hi.map_or(ordered.end(), |hi| ordered.seek(&self.entries, hi));
             let (entries, heap_bytes) = (&mut self.entries, &mut self.heap_bytes);
@@ -202,49 +204,28 @@ impl Space {
         self.ranges.add(lo, hi);
     }
 
-    /// Builds the sorted view if there is none.
-    pub fn sort(&self) -> &Ordered {
-        self.ordered.get_or_init(|| Ordered::build(&self.entries))
-    }
-
-    /// Sorts piece by piece, for a frozen layer: `step` of at most `step_len` entries each time it
-    /// is called with the last answer, until the answer is `None`.
-    pub fn sort_step(&self, unfinished: Option<Sorting>, step_len: usize) -> Option<Sorting> {
-        if self.is_sorted() {
-            return None;
-        }
-        let mut sorting = unfinished.unwrap_or_default();
-        let stop = (sorting.done + step_len).min(self.entries.len());
-        for id in sorting.done..stop {
-            if !self.entries[id].is_absent() {
-                sorting.ordered.insert(&self.entries, id as u32);
-            }
-        }
-        sorting.done = stop;
-        if stop < self.entries.len() {
-            return Some(sorting);
-        }
-        // A scan between two steps may have built it meanwhile; both are the same.
-        self.ordered.get_or_init(|| sorting.ordered);
-        None
-    }
-
-    /// The entries in `[lo, hi)`.
+    /// The entries in `[lo, hi)`. The space is kept ready for more of these.
     pub fn cursor(&self, lo: &[u8], hi: Option<&[u8]>) -> Cursor<'_> {
-        let ordered = self.sort();
-        let front = ordered.seek(&self.entries, lo);
-        let back = hi.map_or(ordered.end(), |hi| ordered.seek(&self.entries, hi));
-        let front = if lo.is_empty() {
-            ordered.begin()
-        } else {
-            front
-        };
-        Cursor {
-            space: self,
-            ordered,
-            front,
-            back: back.max(front),
-        }
+        self.expect_scans();
+        self.cursor_once(lo, hi)
+    }
+
+    /// The same for a reader that will not come again.
+    pub fn cursor_once(&self, lo: &[u8], hi: Option<&[u8]>) -> Cursor<'_> {
+        let parts = self.index.parts(&self.entries).map(|ordered| {
+            let front = match lo.is_empty() {
+                true => ordered.begin(),
+                false => ordered.seek(&self.entries, lo),
+            };
+            let back = hi.map_or(ordered.end(), |hi| ordered.seek(&self.entries, hi));
+            let back = back.max(front);
+            Part {
+                ordered,
+                front,
+                back,
+            }
+        });
+        Cursor { space: self, parts }
     }
 
     /// Forgets everything; the memory and the habit of sorting stay.
@@ -253,9 +234,7 @@ impl Space {
         self.entries.clear();
         self.ranges.clear();
         self.heap_bytes = 0;
-        if let Some(ordered) = self.ordered.get_mut() {
-            *ordered = Ordered::default();
-        }
+        self.index.clear();
     }
 }
 
@@ -269,20 +248,20 @@ fn place(slots: &mut [u64], hash: u32, id: u32) {
     slots[at] = u64::from(hash) << 32 | u64::from(id + 1);
 }
 
-/// A sort in progress.
-#[derive(Debug, Default)]
-pub(crate) struct Sorting {
-    ordered: Ordered,
-    done: usize,
+/// What is left of one order of the entries.
+#[derive(Clone)]
+struct Part<'a> {
+    ordered: &'a Ordered,
+    front: Place,
+    back: Place,
 }
 
 /// Walks entries from either end. A value of `None` means deleted.
 #[derive(Clone)]
 pub(crate) struct Cursor<'a> {
     space: &'a Space,
-    ordered: &'a Ordered,
-    front: Place,
-    back: Place,
+    /// No entry is in both; the second is mostly empty.
+    parts: [Part<'a>; 2],
 }
 
 impl<'a> Cursor<'a> {
@@ -294,9 +273,62 @@ impl<'a> Cursor<'a> {
     /// The next entry in `order`.
     #[inline]
     pub fn step(&mut self, order: Order) -> Option<(&'a [u8], Option<&'a [u8]>)> {
-        if self.front >= self.back {
-            return None;
+        let space = self.space;
+        let [first, second] = &mut self.parts;
+        let part = match (first.is_done(), second.is_done()) {
+            (true, true) => return None,
+            (false, true) => first,
+            (true, false) => second,
+            (false, false) => {
+                let key = |part: &Part<'a>| space.entries[part.head(order) as usize].key();
+                match (key(first) < key(second)) == (order == Order::Ascending) {
+                    true => first,
+                    false => second,
+                }
+            }
+        };
+        let entry = &space.entries[part.take(order) as usize];
+        let value = match entry.found() {
+            Found::Value(value) => Some(value),
+            Found::Deleted => None,
+            Found::Unknown => unreachable!("the sorted view lists no silent entry"),
+        };
+        Some((entry.key(), value))
+    }
+
+    /// Skips what lies below `key`.
+    pub fn skip_below(&mut self, key: &[u8]) {
+        for part in &mut self.parts {
+            let place = part.ordered.seek(&self.space.entries, key);
+            part.front = part.front.max(place);
         }
+    }
+
+    /// Skips `key` and what lies above it.
+    pub fn skip_from(&mut self, key: &[u8]) {
+        for part in &mut self.parts {
+            let place = part.ordered.seek(&self.space.entries, key);
+            part.back = part.back.min(place);
+        }
+    }
+}
+
+impl Part<'_> {
+    fn is_done(&self) -> bool {
+        self.front >= self.back
+    }
+
+    /// The entry that is next; there must be one.
+    fn head(&self, order: Order) -> u32 {
+        match order {
+            Order::Ascending => self.ordered.id(self.front),
+            Order::Descending => self.ordered.id(self.ordered.before(self.back)),
+        }
+    }
+
+    /// Goes past the entry that is next.
+    #[inline]
+    fn take(&mut self, order: Order) -> u32 {
         let place = match order {
             Order::Ascending => {
                 let place = self.front;
@@ -308,22 +340,6 @@ impl<'a> Cursor<'a> {
                 self.back
             }
         };
-        let entry = &self.space.entries[self.ordered.id(place) as usize];
-        let value = match entry.found() {
-            Found::Value(value) => Some(value),
-            Found::Deleted => None,
-            Found::Unknown => unreachable!("the sorted view lists no silent entry"),
-        };
-        Some((entry.key(), value))
-    }
-
-    /// Skips what lies below `key`.
-    pub fn skip_below(&mut self, key: &[u8]) {
-        self.front = self.front.max(self.ordered.seek(&self.space.entries, key));
-    }
-
-    /// Skips `key` and what lies above it.
-    pub fn skip_from(&mut self, key: &[u8]) {
-        self.back = self.back.min(self.ordered.seek(&self.space.entries, key));
+        self.ordered.id(place)
     }
 }
