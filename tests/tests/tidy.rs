@@ -11,6 +11,7 @@ const MAY_DEPEND: &[(&str, &[&str])] = &[
     ("rama-wire", &[]),
     ("rama-io", &[]),
     ("rama-macros", &[]),
+    ("rama-net", &["rama-wire", "rama-io"]),
     ("rama-core", &["rama-wire"]),
     ("rama-storage", &["rama-wire", "rama-io"]),
     (

@@ -3,13 +3,16 @@
 //! Relies on nothing of the workspace. This crate never does I/O, reads no clock and holds no
 //! configuration. Reading order: [`ids`], [`entry`], then [`hash`] (which task is home to a key),
 //! [`key`] (order-preserving encodings), [`record`] (values), [`type_desc`] (fingerprints, JSON
-//! schemas).
+//! schemas), [`session`] (what processes say before they exchange messages).
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod entry;
 pub mod hash;
 pub mod ids;
 pub mod key;
 pub mod record;
+pub mod session;
 pub mod type_desc;
 
 pub use ids::{Index, LogId, SpaceId, TaskId};
