@@ -25,8 +25,8 @@ use uuid::Uuid;
 use crate::identity::{Identity, uris};
 
 pub(crate) use files::{read_private, read_public};
-pub(crate) use summary::ends;
 pub use summary::{Summary, summaries};
+pub(crate) use summary::{ends, hexadecimal};
 
 /// The authority's certificate, in its directory. Every process of the cluster needs it.
 pub const AUTHORITY_CERTIFICATE: &str = "ca.pem";
@@ -183,6 +183,17 @@ impl CertificateAuthority {
     /// Its own certificate.
     pub fn certificate(&self) -> &str {
         &self.pem
+    }
+
+    /// Writes a copy of its own certificate into `dir`.
+    ///
+    /// # Errors
+    /// [`CertificateError::File`]
+    pub fn write_certificate(&self, dir: &Path) -> Result<PathBuf, CertificateError> {
+        let path = dir.join(AUTHORITY_CERTIFICATE);
+        files::make_private_dir(dir)?;
+        files::write(&path, self.pem.as_bytes(), files::PUBLIC)?;
+        Ok(path)
     }
 
     /// Makes a key and a certificate for it.

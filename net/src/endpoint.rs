@@ -187,7 +187,23 @@ struct Inner {
     client: ClientConfig,
     context: Arc<Context>,
     accepted: tokio::sync::Mutex<mpsc::Receiver<Accepted>>,
-    dialled: Mutex<BTreeMap<SocketAddr, Slot>>,
+    dialled: Mutex<BTreeMap<(SocketAddr, Lane), Slot>>,
+}
+
+/// Files have a connection of their own: their losses and their windows are theirs alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Lane {
+    Messages,
+    Files,
+}
+
+impl Lane {
+    fn of(header: &StreamHeader) -> Lane {
+        match header {
+            StreamHeader::Worp(_) | StreamHeader::Rpc => Lane::Messages,
+            StreamHeader::Weft => Lane::Files,
+        }
+    }
 }
 
 /// The connection to an address; locked while somebody dials it.
@@ -280,10 +296,14 @@ impl Endpoint {
     /// # Errors
     /// [`NetError`] after at most `handshake_timeout`.
     pub async fn connect(&self, dial: &Dial) -> Result<Connection, NetError> {
+        self.connect_in(Lane::Messages, dial).await
+    }
+
+    async fn connect_in(&self, lane: Lane, dial: &Dial) -> Result<Connection, NetError> {
         let context = &self.0.context;
         let security = &context.config.security;
         security.check_address(dial.address)?;
-        let slot = self.slot(dial.address);
+        let slot = self.slot(dial.address, lane);
         let mut slot = slot.lock().await;
         let generation = security.generation();
         if let Some(open) = &*slot
@@ -339,12 +359,13 @@ impl Endpoint {
         dial: &Dial,
         header: &StreamHeader,
     ) -> Result<(MessageSender, MessageReceiver), NetError> {
-        let connection = self.connect(dial).await?;
+        let lane = Lane::of(header);
+        let connection = self.connect_in(lane, dial).await?;
         match connection.open(header).await {
             Ok(stream) => Ok(stream),
             // It was lost without anybody having noticed: the next one is new.
             Err(StreamError::Lost(_)) => {
-                let connection = self.connect(dial).await?;
+                let connection = self.connect_in(lane, dial).await?;
                 let opened = connection.open(header).await;
                 opened.map_err(|error| match error {
                     StreamError::Lost(cause) => NetError::Unreachable {
@@ -373,7 +394,7 @@ impl Endpoint {
         let _ = self.0.context.runtime.within(limit, idle).await;
     }
 
-    fn slot(&self, address: SocketAddr) -> Slot {
+    fn slot(&self, address: SocketAddr, lane: Lane) -> Slot {
         let mut dialled = self
             .0
             .dialled
@@ -384,7 +405,7 @@ impl Endpoint {
             let open = |slot: &Option<Connection>| slot.as_ref().is_some_and(Connection::is_open);
             Arc::strong_count(slot) > 1 || slot.try_lock().map_or(true, |slot| open(&slot))
         });
-        dialled.entry(address).or_default().clone()
+        dialled.entry((address, lane)).or_default().clone()
     }
 }
 

@@ -20,10 +20,12 @@ mod security;
 mod stream;
 #[cfg(test)]
 mod testing;
+pub mod weft;
 
 pub use endpoint::{Accepted, Access, Connection, Dial, Endpoint, EndpointConfig, Peer};
 pub use error::{Lost, NetError, StreamError};
 pub use identity::{BadIdentity, Identity};
 pub use limits::{CHUNK_BYTES_MAX, Limits};
+pub use rama_wire::session::{Role, Roles, StreamHeader, Versions, WorpHeader};
 pub use security::Security;
 pub use stream::{MessageReceiver, MessageSender, TrySendError};

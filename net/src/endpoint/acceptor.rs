@@ -13,7 +13,7 @@ use quinn::{Incoming, RecvStream, SendStream, VarInt};
 use rama_wire::session::{StreamHeader, header_length};
 use tokio::sync::mpsc;
 
-use super::{Accepted, Context, Peer, greeting};
+use super::{Accepted, Context, Peer, connection, greeting};
 use crate::certificates;
 use crate::error::{NetError, code};
 use crate::stream::{MessageReceiver, MessageSender};
@@ -159,6 +159,7 @@ async fn stream(
             return;
         }
     };
+    connection::set_priority(&send, &header);
     let sender = MessageSender::new(send, limits, &context.runtime);
     let receiver = MessageReceiver::new(recv, limits.message_bytes_max);
     let stream = Accepted {

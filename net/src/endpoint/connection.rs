@@ -15,6 +15,13 @@ use crate::stream::{MessageReceiver, MessageSender};
 /// Files give way to everything else.
 const WEFT_PRIORITY: i32 = -1;
 
+pub(super) fn set_priority(stream: &quinn::SendStream, header: &StreamHeader) {
+    if *header == StreamHeader::Weft {
+        // A stream that is closed already needs no priority.
+        let _ = stream.set_priority(WEFT_PRIORITY);
+    }
+}
+
 /// A connection that this side dialled. Clones share it.
 #[derive(Clone)]
 pub struct Connection {
@@ -74,10 +81,7 @@ impl Connection {
         header: &StreamHeader,
     ) -> Result<(MessageSender, MessageReceiver), StreamError> {
         let (mut send, recv) = self.quinn.open_bi().await?;
-        if *header == StreamHeader::Weft {
-            // A stream that is closed already needs no priority.
-            let _ = send.set_priority(WEFT_PRIORITY);
-        }
+        set_priority(&send, header);
         let written = send.write_all(&framed_header(header)).await;
         if written.is_err() {
             let cause = self.quinn.close_reason().map_or(Lost::Reset, Lost::from);
