@@ -112,6 +112,9 @@ pub enum Command {
     /// Check this machine: kernel, io_uring, memlock, disk, cores.
     #[command(after_help = DOCTOR)]
     Doctor(Doctor),
+    /// Read the files of a data directory and name what is damaged. Changes nothing.
+    #[command(after_help = INSPECT)]
+    Inspect(Inspect),
     /// Show or check the settings of a server.
     #[command(after_help = CONFIG, subcommand_required = true)]
     Config {
@@ -383,6 +386,23 @@ pub struct Doctor {
     /// Where data will be kept.
     #[arg(long, default_value = ".", value_name = "DIR")]
     pub dir: PathBuf,
+}
+
+const INSPECT: &str = "\
+Every checksum of every segment and table is compared. Works without a server, on any directory with
+data of task groups below it; of one in use, inspect a copy, in which the end of the newest segment
+may be torn. States: sealed, open, empty, torn (the end of a last write that nobody was told is
+durable), whole, leftover (a file that nothing names), damaged. Exit code 1 when something is damaged.
+
+Examples:
+  rama inspect .rama
+  rama inspect /var/lib/rama --output json";
+
+/// `rama inspect`
+#[derive(Args, Debug)]
+pub struct Inspect {
+    /// A data directory, or any directory in it.
+    pub path: PathBuf,
 }
 
 const CONFIG: &str = "\

@@ -8,6 +8,7 @@ mod config;
 mod dead_letters;
 mod dev;
 mod doctor;
+mod inspect;
 mod new;
 mod paper;
 mod quickstart;
@@ -42,6 +43,7 @@ pub fn run(args: Rama) -> Result<ExitCode> {
         Command::Man { dir } => paper::manual(dir.as_deref())?,
         Command::New(args) => new::run(output, &args)?,
         Command::Doctor(args) => doctor::run(output, &args)?,
+        Command::Inspect(args) => inspect::run(output, &args)?,
         Command::Quickstart(args) => quickstart::run(output, &args)?,
         Command::Dev(args) => return dev::run(&args),
     }

@@ -5,12 +5,13 @@
 //! is described in `storage/FORMAT.md`.
 //!
 //! Reading order: [`Entry`] (what is appended), [`Group`] (from append to durable and applied),
-//! [`Partition`] (reading), [`lsm`] (the stores).
+//! [`Partition`] (reading), [`lsm`] (the stores); [`inspect`] reads a directory that nobody has open.
 
 mod bytes;
 mod entry;
 mod error;
 mod group;
+pub mod inspect;
 pub mod lsm;
 mod options;
 mod replog;

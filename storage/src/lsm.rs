@@ -17,6 +17,7 @@ mod batch;
 mod compaction;
 mod error;
 mod flush;
+pub(crate) mod inspect;
 mod layer;
 mod levels;
 mod manifest;

@@ -20,7 +20,7 @@ use crate::options::Identity;
 /// The version of every file format of this crate.
 pub const FORMAT_VERSION: u32 = 1;
 
-const NAME: &str = "superblock";
+pub(crate) const NAME: &str = "superblock";
 const MAGIC: u64 = u64::from_le_bytes(*b"RamaGrup");
 const COPY_BYTES: usize = 512;
 const COPY_AT: [usize; 2] = [0, 4096];
@@ -79,6 +79,19 @@ pub(crate) fn verify(path: &Path, bytes: &[u8], identity: Identity) -> Result<()
     }
     let (at, bad) = first_bad.expect("every copy was bad");
     Err(Error::corrupt(path, at as u64, &bad))
+}
+
+/// Whose directory the bytes say it is, and each damaged copy with its place.
+pub(crate) fn read_copies(bytes: &[u8]) -> (Option<Identity>, Vec<(u64, BadEntry)>) {
+    let (mut owner, mut damage) = (None, Vec::new());
+    for at in COPY_AT {
+        let copy = bytes.get(at..at + COPY_BYTES).unwrap_or_default();
+        match decode(copy) {
+            Ok((found, _)) => owner = owner.or(Some(found)),
+            Err(bad) => damage.push((at as u64, bad)),
+        }
+    }
+    (owner, damage)
 }
 
 fn matches(path: &Path, expected: Identity, found: Identity, version: u32) -> Result<()> {

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::command::{RAMA, directory, run, run_in, without_numbers};
 
 /// Every path of subcommands that has help.
-const VERBS: [&[&str]; 17] = [
+const VERBS: [&[&str]; 18] = [
     &[],
     &["quickstart"],
     &["dev"],
@@ -19,6 +19,7 @@ const VERBS: [&[&str]; 17] = [
     &["dead-letters", "replay"],
     &["dead-letters", "drop"],
     &["doctor"],
+    &["inspect"],
     &["config"],
     &["config", "show"],
     &["completions"],
@@ -169,4 +170,34 @@ fn a_new_project_never_touches_what_exists() {
         manifest.contains("name = \"fresh\"") && !manifest.contains("{{"),
         "{manifest}"
     );
+}
+
+#[test]
+fn inspect_lists_what_a_directory_holds_and_names_damage() {
+    let dir = directory();
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../storage/golden/group_v1");
+    copy(golden.as_ref(), &dir.path().join("data"));
+    let inspect =
+        |args: &[&str]| run_in(dir.path(), "http://x", &[&["inspect"], args].concat(), "");
+    let mut seen = inspect(&["data"]);
+    seen.push_str(&inspect(&["data", "--output", "json"]));
+    let segment = dir.path().join("data/log/0000000000000001.segment");
+    let mut bytes = std::fs::read(&segment).expect("a segment");
+    bytes[700] ^= 1;
+    std::fs::write(&segment, bytes).expect("written");
+    seen.push_str(&inspect(&["data"]));
+    seen.push_str(&inspect(&["nothing"]));
+    insta::assert_snapshot!(seen);
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("listed") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).expect("copied")),
+        }
+    }
 }

@@ -20,7 +20,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 use crate::lsm::error::{Corruption, Error};
 use crate::lsm::store::Identity;
 
-const NAME: &str = "MANIFEST";
+pub(crate) const NAME: &str = "MANIFEST";
 const FRESH: &str = "MANIFEST.new";
 const MAGIC: [u8; 8] = *b"RamaMani";
 const VERSION: u32 = 1;
@@ -124,28 +124,7 @@ impl Manifest {
     }
 
     fn decode(path: &Path, bytes: &[u8], identity: Identity) -> Result<Manifest, Error> {
-        let Some(head) = bytes.first_chunk::<HEAD_BYTES>() else {
-            let found = format!("the end at {}", bytes.len());
-            return Err(corrupt(path, 0, "64 bytes", found).into());
-        };
-        let u32_at =
-            |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        let crc = crc32c(&head[4..]);
-        if u32_at(0) != crc {
-            let expected = format!("crc32c {:08x}", u32_at(0));
-            return Err(corrupt(path, 0, expected, format!("{crc:08x}")).into());
-        }
-        if head[8..16] != MAGIC || u32_at(4) != VERSION {
-            let expected = format!("magic {MAGIC:?} and format version {VERSION}");
-            let found = format!("{:?} and {}", &head[8..16], u32_at(4));
-            return Err(corrupt(path, 4, expected, found).into());
-        }
-        let mut cluster = [0; 16];
-        cluster.copy_from_slice(&head[16..32]);
-        let found = Identity {
-            cluster: u128::from_le_bytes(cluster),
-            partition: u32_at(32),
-        };
+        let (found, manifest) = Manifest::parse(path, bytes)?;
         if found != identity {
             let name =
                 |id: Identity| format!("partition {} of cluster {:032x}", id.partition, id.cluster);
@@ -156,21 +135,49 @@ impl Manifest {
                 found,
             });
         }
+        Ok(manifest)
+    }
+
+    /// What a manifest says, and whose it is.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<(Identity, Manifest), Corruption> {
+        let Some(head) = bytes.first_chunk::<HEAD_BYTES>() else {
+            let found = format!("the end at {}", bytes.len());
+            return Err(corrupt(path, 0, "64 bytes", found));
+        };
+        let u32_at =
+            |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let crc = crc32c(&head[4..]);
+        if u32_at(0) != crc {
+            let expected = format!("crc32c {:08x}", u32_at(0));
+            return Err(corrupt(path, 0, expected, format!("{crc:08x}")));
+        }
+        if head[8..16] != MAGIC || u32_at(4) != VERSION {
+            let expected = format!("magic {MAGIC:?} and format version {VERSION}");
+            let found = format!("{:?} and {}", &head[8..16], u32_at(4));
+            return Err(corrupt(path, 4, expected, found));
+        }
+        let mut cluster = [0; 16];
+        cluster.copy_from_slice(&head[16..32]);
+        let found = Identity {
+            cluster: u128::from_le_bytes(cluster),
+            partition: u32_at(32),
+        };
         let body_len = u64::from(u32_at(40)) | u64::from(u32_at(44)) << 32;
         let body = usize::try_from(body_len)
             .ok()
             .and_then(|len| bytes[HEAD_BYTES..].get(..len));
         let Some(body) = body else {
             let (expected, found) = (format!("a body of {body_len} bytes"), "the end of the file");
-            return Err(corrupt(path, HEAD_BYTES, expected, found).into());
+            return Err(corrupt(path, HEAD_BYTES, expected, found));
         };
         let crc = crc32c(body);
         if crc != u32_at(36) {
             let expected = format!("body with crc32c {:08x}", u32_at(36));
-            return Err(corrupt(path, HEAD_BYTES, expected, format!("{crc:08x}")).into());
+            return Err(corrupt(path, HEAD_BYTES, expected, format!("{crc:08x}")));
         }
-        rkyv::from_bytes::<Manifest, rkyv::rancor::Error>(body)
-            .map_err(|error| corrupt(path, HEAD_BYTES, "a manifest", error.to_string()).into())
+        let manifest = rkyv::from_bytes::<Manifest, rkyv::rancor::Error>(body)
+            .map_err(|error| corrupt(path, HEAD_BYTES, "a manifest", error.to_string()))?;
+        Ok((found, manifest))
     }
 }
 

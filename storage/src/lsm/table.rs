@@ -20,7 +20,7 @@ pub(crate) use hash::hash_key;
 
 use std::path::{Path, PathBuf};
 
-use rama_io::Env;
+use rama_io::{Env, Mapping};
 
 use crate::lsm::error::{Corruption, Error};
 use crate::lsm::layer::Found;
@@ -65,6 +65,11 @@ impl Table {
         let path = table_path(dir, id);
         let map = env.map(&path).await.map_err(Error::io("map", &path))?;
         Superblock::check(&path, &map, identity, id)?;
+        Ok(Table::from_map(path, id, map)?)
+    }
+
+    /// Checks a file whose owner is known.
+    fn from_map(path: PathBuf, id: u64, map: Mapping) -> Result<Table, Corruption> {
         let meta = Trailer::read(&path, &map)?.meta(&path, &map)?;
         let table = Table {
             id,
@@ -73,6 +78,13 @@ impl Table {
         };
         table.check()?;
         Ok(table)
+    }
+
+    /// A table of whoever's, by its bytes: its id, its owner and itself.
+    pub fn whose(path: &Path, bytes: Vec<u8>) -> Result<(u64, Identity, Table), Corruption> {
+        let (identity, id) = Superblock::read(path, &bytes)?;
+        let table = Table::from_map(path.to_owned(), id, Mapping::new(bytes))?;
+        Ok((id, identity, table))
     }
 
     /// The spaces it has entries or range deletes of, ascending.

@@ -53,7 +53,7 @@ pub(crate) fn verify_header(
     segment: u64,
 ) -> Result<()> {
     let corrupt = |bad: BadEntry| Error::corrupt(path, 0, &bad);
-    let (owner, version, id) = decode_block("segment header", MAGIC, block).map_err(corrupt)?;
+    let (owner, id) = read_header(block).map_err(corrupt)?;
     if owner != identity {
         return Err(Error::Mismatch {
             path: path.to_owned(),
@@ -62,9 +62,15 @@ pub(crate) fn verify_header(
             found: owner.to_string(),
         });
     }
-    let expected = u64::from(FORMAT_VERSION);
-    BadEntry::check("segment format version", expected, u64::from(version)).map_err(corrupt)?;
     BadEntry::check("segment id", segment, id).map_err(corrupt)
+}
+
+/// What the first block of a segment says, whoever's it is: owner, segment.
+pub(crate) fn read_header(block: &[u8]) -> Result<(Identity, u64), BadEntry> {
+    let (owner, version, id) = decode_block("segment header", MAGIC, block)?;
+    let expected = u64::from(FORMAT_VERSION);
+    BadEntry::check("segment format version", expected, u64::from(version))?;
+    Ok((owner, id))
 }
 
 /// The ends of the chain of entries in a segment.

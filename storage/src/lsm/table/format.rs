@@ -108,6 +108,14 @@ impl Superblock {
         seal(bytes)
     }
 
+    /// Whose table it is, and which.
+    pub fn read(path: &Path, file: &[u8]) -> Result<(Identity, u64), Corruption> {
+        let bytes = edge(path, file, 0, SUPERBLOCK_MAGIC)?;
+        let (cluster, partition) = (u128_at(&bytes, 16), u32_at(&bytes, 32));
+        let identity = Identity { cluster, partition };
+        Ok((identity, u64_at(&bytes, 40)))
+    }
+
     pub fn check(path: &Path, file: &[u8], identity: Identity, id: u64) -> Result<(), Error> {
         let found = edge(path, file, 0, SUPERBLOCK_MAGIC)?;
         let wanted = Superblock::encode(identity, id);
