@@ -190,8 +190,8 @@ impl Cluster {
         Ok(self.running(module)?.layout.definition.clone())
     }
 
-    /// Lets a topology finish what runs and stop (M-15). Durable for microbatch topologies.
-    /// Idempotent.
+    /// Lets a topology finish what runs and stop (M-15). Answers when nothing runs and the pause is
+    /// durable: it outlives restarts and crashes. Idempotent.
     ///
     /// # Errors
     /// `NotFound`, or `Unavailable` while the module is down.

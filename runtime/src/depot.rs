@@ -20,6 +20,7 @@ use serde_json::Value;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::message::{AckLevel, AppendRequest, Appended, Message, Records, Reply};
+use crate::stream_driver::progress::Saved;
 use crate::task_thread::Thread;
 use crate::topology_def::TopologyKind;
 
@@ -31,6 +32,13 @@ pub(crate) struct PendingAppend {
     count: u64,
     /// The client, unless a topology appended.
     client: Option<(AckLevel, Reply<Appended>)>,
+}
+
+/// What the commit loop answers when its entry is applied.
+pub(crate) enum Pending {
+    Append(PendingAppend),
+    /// Progress of a stream source, for its tracker.
+    Progress(Saved),
 }
 
 /// Takes the records of a client into the log (D-14).
@@ -81,6 +89,7 @@ pub(crate) fn append<E: Env>(thread: &Thread<E>, request: AppendRequest) {
         count: records.len() as u64,
         client: Some((ack, reply)),
     };
+    let pending = Pending::Append(pending);
     thread.commit.answer_at(appended.index, pending);
 }
 
@@ -133,6 +142,7 @@ pub(crate) fn write_with_appends<E: Env>(
             count,
             client: None,
         };
+        let pending = Pending::Append(pending);
         thread.commit.answer_at(appended.index, pending);
     }
     Ok(appended.index)
@@ -204,6 +214,8 @@ pub(crate) fn announce_growth<E: Env>(thread: &Thread<E>) {
                 }
                 TopologyKind::Microbatch => {
                     let bytes = state.record_bytes(depot);
+                    let participant = &state.participants[usize::from(topology)];
+                    let begin = participant.as_ref().map_or(0, |found| found.begin(source));
                     let source = found.sources[source].id;
                     let partition = task;
                     let message = Message::DepotEnd {
@@ -212,6 +224,7 @@ pub(crate) fn announce_growth<E: Env>(thread: &Thread<E>) {
                         partition,
                         start,
                         end,
+                        begin,
                         bytes,
                     };
                     thread.send(0, message);

@@ -4,10 +4,13 @@
 //! The same code runs over glommio and in the simulator. What must stay true: the catalog knows
 //! every id before a file uses it; a module is reachable only when all its task threads are open.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_channel::oneshot;
+use futures_util::future::select;
 use futures_util::lock::Mutex;
 use rama_io::{Category, Env, Transport};
 
@@ -185,11 +188,18 @@ impl<E: Env> Launcher<E> {
             opening.push(self.hosts.call(host as u32, Category::Replication, open));
         }
         let posts = self.all_posts(&peers).await?;
-        let opened: Result<Vec<()>> = futures_util::future::join_all(opening)
+        let opened: Result<Vec<BTreeSet<u16>>> = futures_util::future::join_all(opening)
             .await
             .into_iter()
             .collect();
-        if let Err(error) = opened {
+        let agreed = match opened {
+            Ok(paused) => {
+                let mine: Vec<_> = local.iter().map(|&index| &posts[index as usize]).collect();
+                agree_on_pauses(&mine, &paused).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = agreed {
             stop_all(&posts).await;
             return Err(error);
         }
@@ -221,6 +231,10 @@ impl<E: Env> Launcher<E> {
         }
         self.cluster.stop(Some(module));
         let threads = 0..running.layout.threads;
+        let drained = pin!(running.command(threads.clone(), |reply| Control::Drain { reply }));
+        let patience = pin!(self.cluster.sleep(limits::DRAIN_MAX));
+        // What could not finish, or a thread that cannot answer, is no reason not to stop.
+        select(drained, patience).await;
         running
             .command(threads, |reply| Control::Stop { reply })
             .await
@@ -287,6 +301,30 @@ impl Post for Nobody {
     fn post(&self, _: Message) -> Result<(), Message> {
         Ok(())
     }
+}
+
+/// A stream that was paused when a crash came, and not yet on all threads, is paused on all.
+async fn agree_on_pauses(posts: &[&Arc<dyn Post>], paused: &[BTreeSet<u16>]) -> Result<()> {
+    let all: BTreeSet<u16> = paused.iter().flatten().copied().collect();
+    let mut answers = Vec::new();
+    for (post, here) in posts.iter().zip(paused) {
+        for &topology in all.difference(here) {
+            let (reply, answer) = oneshot::channel();
+            let command = Message::Control(Control::Pause { topology, reply });
+            // A thread that is gone drops the reply, which the wait below hears.
+            let _ = post.post(command);
+            answers.push(answer);
+        }
+    }
+    for answer in answers {
+        let gone = |_| {
+            Err(Error::unavailable(
+                "a task thread went away while it was opened",
+            ))
+        };
+        answer.await.unwrap_or_else(gone)?;
+    }
+    Ok(())
 }
 
 /// Stops the threads that opened although another did not.

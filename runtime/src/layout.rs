@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rama_core::ids::SourceId;
-use rama_core::microbatch::{CoordinatorOptions, Source, SourceKind, StartFrom};
+use rama_core::microbatch::{CoordinatorOptions, Source, SourceKind};
 use rama_core::policy::FailurePolicy;
-use rama_core::stream::{self, RetryMode, TrackerOptions};
+use rama_core::stream::{RetryMode, TrackerOptions};
 use rama_wire::{LogId, SpaceId};
 
 use crate::catalog::{Declared, DeclaredObject, ModuleEntry};
@@ -292,22 +292,14 @@ impl Layout {
 }
 
 impl TopologyLayout {
-    /// The coordinator's settings; `starts` are the first offsets of sources without progress.
-    pub(crate) fn coordinator_options(
-        &self,
-        layout: &Layout,
-        starts: &BTreeMap<u16, StartFrom>,
-    ) -> CoordinatorOptions {
+    /// The coordinator's settings.
+    pub(crate) fn coordinator_options(&self, layout: &Layout) -> CoordinatorOptions {
         let source = |source: &SourceLayout| {
             let depot = &layout.depots[usize::from(source.depot)];
             let kind = match depot.tick {
                 Some(interval) => SourceKind::Tick { interval },
                 None => SourceKind::Depot {
                     partitions: depot.partitions,
-                    start: starts
-                        .get(&source.id)
-                        .cloned()
-                        .unwrap_or(StartFrom::Beginning),
                     max_records: self.options.microbatch_records_max,
                     max_bytes: self.options.microbatch_bytes_max,
                 },
@@ -324,12 +316,11 @@ impl TopologyLayout {
         options
     }
 
-    /// The tracker's settings; without progress it begins at `start`.
-    pub(crate) fn tracker_options(&self, source: &SourceLayout, start: u64) -> TrackerOptions {
+    /// The tracker's settings. Where it begins is stored before it boots.
+    pub(crate) fn tracker_options(&self, source: &SourceLayout) -> TrackerOptions {
         TrackerOptions {
             retry: source.retry,
             policy: source.policy,
-            start: stream::StartFrom::Offset(start),
             max_executing: self.options.stream_executing_max,
             timeout: self.options.stream_timeout,
             first_attempt_decides: self.options.first_attempt_decides,

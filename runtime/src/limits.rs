@@ -32,6 +32,10 @@ pub const MICROBATCH_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Default of `topology.microbatch.phase.timeout.seconds`.
 pub const MICROBATCH_PHASE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a module that stops waits for its streams to finish what they run. What is not done
+/// then is done again after the start, as after a crash.
+pub const DRAIN_MAX: Duration = Duration::from_secs(5);
+
 /// Requests that the client loop answers before it yields.
 pub const CLIENT_SLICE: usize = 64;
 

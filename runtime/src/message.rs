@@ -162,6 +162,10 @@ pub(crate) enum Control {
         topology: u16,
         reply: Reply<()>,
     },
+    /// Let streams finish what they run and begin nothing; answers when nothing runs. Before a stop.
+    Drain {
+        reply: Reply<()>,
+    },
     /// Stop all loops, make everything durable, close the files.
     Stop {
         reply: Reply<()>,
@@ -198,6 +202,8 @@ pub(crate) enum Message {
         partition: u32,
         start: u64,
         end: u64,
+        /// Where the source begins there while it has no progress.
+        begin: u64,
         bytes: u64,
     },
     Control(Control),

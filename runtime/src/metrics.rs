@@ -5,13 +5,15 @@
 //! What must stay true: `processed` never goes back while a module runs, and whoever waits for a
 //! count is woken by the write that reaches it.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use futures_channel::oneshot;
+use rama_core::ids::SourceId;
 use rama_core::microbatch::Status as MicrobatchStatus;
 
-use crate::layout::Layout;
+use crate::layout::{Layout, SourceLayout};
 use crate::topology_def::TopologyKind;
 
 /// Every exposed counter: name, unit, meaning.
@@ -80,15 +82,16 @@ pub(crate) struct ThreadMetrics {
 #[derive(Default)]
 pub(crate) struct TopologyMetrics {
     pub(crate) processed: AtomicU64,
-    pub(crate) lag: AtomicU64,
     pub(crate) failures: AtomicU64,
     pub(crate) skipped: AtomicU64,
     pub(crate) dead_letters: AtomicU64,
     pub(crate) microbatch_id: AtomicU64,
     pub(crate) paused: AtomicBool,
     pub(crate) last_error: Mutex<Option<String>>,
-    /// Processed records and lag per task, for streams.
-    by_task: Vec<(AtomicU64, AtomicU64)>,
+    /// By source and partition: the first record that is not processed.
+    positions: Vec<Vec<AtomicU64>>,
+    /// Processed records per task, for streams.
+    by_task: Vec<AtomicU64>,
     waiters: Mutex<Vec<(u64, oneshot::Sender<()>)>>,
 }
 
@@ -97,9 +100,17 @@ impl ModuleMetrics {
         let tasks = layout.tasks as usize;
         let topology = |found: &crate::layout::TopologyLayout| TopologyMetrics {
             by_task: match found.kind {
-                TopologyKind::Stream => pairs(tasks),
+                TopologyKind::Stream => zeros(tasks),
                 TopologyKind::Microbatch => Vec::new(),
             },
+            positions: found
+                .sources
+                .iter()
+                .map(|source| match &layout.depots[usize::from(source.depot)] {
+                    depot if depot.tick.is_some() => Vec::new(),
+                    depot => zeros(depot.partitions as usize),
+                })
+                .collect(),
             ..TopologyMetrics::default()
         };
         ModuleMetrics {
@@ -161,19 +172,59 @@ impl ModuleMetrics {
         topology.reach(processed);
     }
 
-    pub(crate) fn set_microbatch(&self, topology: u16, status: &MicrobatchStatus) {
-        let topology = self.topology(topology);
-        topology.lag.store(status.lag, Relaxed);
-        topology.paused.store(status.paused, Relaxed);
+    pub(crate) fn set_microbatch(&self, layout: &Layout, topology: u16, status: &MicrobatchStatus) {
+        self.set_paused(topology, status.paused);
+        self.set_positions(layout, topology, &status.progress);
     }
 
-    /// What one task of a stream topology has processed, and what waits there.
-    pub(crate) fn set_stream(&self, topology: u16, task: u32, processed: u64, lag: u64) {
+    /// What the ledger of a microbatch topology says.
+    pub(crate) fn set_positions(
+        &self,
+        layout: &Layout,
+        topology: u16,
+        progress: &BTreeMap<SourceId, Vec<u64>>,
+    ) {
+        let sources = &layout.topologies[usize::from(topology)].sources;
+        for (source, known) in sources.iter().zip(&self.topology(topology).positions) {
+            let offsets = progress.get(&SourceId(source.id)).map_or(&[][..], |at| at);
+            for (known, offset) in known.iter().zip(offsets) {
+                known.store(*offset, Relaxed);
+            }
+        }
+    }
+
+    /// Every record before `offset` of a source partition is processed.
+    pub(crate) fn set_position(&self, topology: u16, source: usize, partition: u32, offset: u64) {
+        let positions = &self.topology(topology).positions[source];
+        positions[partition as usize].store(offset, Relaxed);
+    }
+
+    /// A source begins at `offset` of a partition, unless it is known to be farther.
+    pub(crate) fn set_begin(&self, topology: u16, source: usize, partition: u32, offset: u64) {
+        let positions = &self.topology(topology).positions[source];
+        positions[partition as usize].fetch_max(offset, Relaxed);
+    }
+
+    /// Records of the sources of a topology that are there and not processed: known as soon as the
+    /// task threads are open, because each publishes the ends and positions of its partitions.
+    pub(crate) fn lag(&self, layout: &Layout, topology: u16) -> u64 {
+        let sources = &layout.topologies[usize::from(topology)].sources;
+        let behind = |(source, positions): (&SourceLayout, &Vec<AtomicU64>)| {
+            let ends = &self.depots[usize::from(source.depot)];
+            let behind = |((start, end), at): (&(AtomicU64, AtomicU64), &AtomicU64)| {
+                let from = at.load(Relaxed).max(start.load(Relaxed));
+                end.load(Relaxed).saturating_sub(from)
+            };
+            ends.iter().zip(positions).map(behind).sum::<u64>()
+        };
+        let known = &self.topology(topology).positions;
+        sources.iter().zip(known).map(behind).sum()
+    }
+
+    /// What one task of a stream topology has processed.
+    pub(crate) fn set_stream_processed(&self, topology: u16, task: u32, processed: u64) {
         let topology = self.topology(topology);
-        let (known, known_lag) = &topology.by_task[task as usize];
-        let old_lag = known_lag.swap(lag, Relaxed);
-        topology.lag.fetch_add(lag.wrapping_sub(old_lag), Relaxed);
-        let old = known.swap(processed, Relaxed);
+        let old = topology.by_task[task as usize].swap(processed, Relaxed);
         if old != processed {
             let more = processed.wrapping_sub(old);
             let total = topology
@@ -223,6 +274,10 @@ impl TopologyMetrics {
             }
         }
     }
+}
+
+fn zeros(count: usize) -> Vec<AtomicU64> {
+    (0..count).map(|_| AtomicU64::new(0)).collect()
 }
 
 fn pairs(count: usize) -> Vec<(AtomicU64, AtomicU64)> {

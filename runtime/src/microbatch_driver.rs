@@ -8,6 +8,7 @@
 mod coordinator;
 mod source;
 
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -28,7 +29,7 @@ use crate::task::Task;
 use crate::task_thread::Thread;
 use crate::{origin, system_keys};
 
-pub(crate) use coordinator::{Coordinating, CoordinatorEvent, depot_end, run as run_coordinator};
+pub(crate) use coordinator::{Coordinating, CoordinatorEvent, run as run_coordinator};
 pub(crate) use source::run_tick_record;
 
 /// What reaches a participant loop.
@@ -43,6 +44,8 @@ pub(crate) struct Participating<E: Env> {
     pub(crate) topology: u16,
     pub(crate) task: u32,
     pub(crate) events: Queue<Event>,
+    /// Where each source begins on this task while it has no progress; set at boot.
+    begins: OnceCell<Vec<u64>>,
     context: Rc<EventContext<E>>,
     handle: Rc<Task>,
 }
@@ -63,9 +66,20 @@ impl<E: Env> Participating<E> {
             topology,
             task,
             events: Queue::default(),
+            begins: OnceCell::new(),
             context,
             handle,
         }
+    }
+
+    /// Tells it where its sources begin. Before any loop runs.
+    pub(crate) fn set_begins(&self, begins: Vec<u64>) {
+        self.begins.set(begins).expect("a task boots once");
+    }
+
+    /// Where a source begins on this task while it has no progress.
+    pub(crate) fn begin(&self, source: usize) -> u64 {
+        self.begins.get().expect("a task boots first")[source]
     }
 }
 

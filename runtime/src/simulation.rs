@@ -268,9 +268,52 @@ impl SimulatedCluster {
         }
     }
 
+    /// Cuts the power of all machines once more and starts them again; completes when they are up.
+    /// To be called when it is [calm](SimulatedCluster::calm).
+    ///
+    /// # Panics
+    /// When the module does not start over what the disk kept.
+    pub async fn power_cut(&self) {
+        let world = &self.world;
+        world.machines.iter().for_each(|machine| world.cut(machine));
+        let booted = join_all(world.machines.iter().map(|machine| world.boot(machine))).await;
+        for booted in booted {
+            booted.unwrap_or_else(|error| world.refuse(&error));
+        }
+    }
+
+    /// Stops the module as an operator does and starts other code, or the same, over its data
+    /// (T-2). To be called when it is [calm](SimulatedCluster::calm).
+    ///
+    /// # Errors
+    /// As [`crate::InProcessCluster::update`].
+    ///
+    /// # Panics
+    /// When the definition has mistakes, or there are several machines.
+    pub async fn update(&self, module: impl Module) -> Result<()> {
+        let world = &self.world;
+        let definition = define(&module).unwrap_or_else(|error| panic!("{error}"));
+        let [machine] = &world.machines[..] else {
+            panic!("an update of a simulation wants one machine");
+        };
+        world.definition.replace(definition.clone());
+        let launcher = machine.launcher.take().expect("a calm machine is up");
+        let options = world.settings.options.clone();
+        let updated = launcher.update(definition, options).await;
+        machine.launcher.replace(Some(launcher));
+        updated
+    }
+
     /// Changes what disks do from now on, the machine's own power cuts aside.
     pub fn set_disk_faults(&self, faults: sim::Faults) {
         self.world.sim.set_faults(faults);
+    }
+
+    /// The wall clock of the cluster's first machine, milliseconds since the Unix epoch.
+    pub fn now_ms(&self) -> u64 {
+        let world = &self.world;
+        let process = world.machines[0].process;
+        world.sim.env(process, "clock").wall_ms()
     }
 
     /// A random number of the seed.
@@ -292,7 +335,7 @@ struct World {
     sim: Sim,
     machines: Vec<Machine>,
     settings: Simulation,
-    definition: Definition,
+    definition: RefCell<Definition>,
     /// What the test holds.
     cluster: Cluster,
     timer: Arc<SimTimer>,
@@ -328,7 +371,7 @@ impl World {
             sim: sim.clone(),
             links: Arc::new(SimLinks::new(sim, settings.faults.link_breaks_one_in)),
             settings,
-            definition,
+            definition: RefCell::new(definition),
             cluster,
             timer,
             metrics: RefCell::new(None),
@@ -352,13 +395,9 @@ impl World {
         let machines = self.machines.iter().map(|machine| self.keep_up(machine));
         join_all(machines).await;
         self.links.calm();
+        let module = self.definition.borrow().module.clone();
         // A thread answers when the client's link to it is up again.
-        while self
-            .cluster
-            .dead_letters(&self.definition.module)
-            .await
-            .is_err()
-        {
+        while self.cluster.dead_letters(&module).await.is_err() {
             self.sim.sleep(Duration::from_millis(10)).await;
         }
         self.calm.set(true);
@@ -374,16 +413,20 @@ impl World {
                 booted.unwrap_or_else(|error| self.refuse(&error));
                 alarm.await;
             }
-            if self.machines.len() == 1 {
-                self.cluster.stop(None);
-            }
-            machine.launcher.replace(None);
-            self.sim.power_cut(machine.process);
-            self.cuts.set(self.cuts.get() + 1);
+            self.cut(machine);
         }
         self.boot(machine)
             .await
             .unwrap_or_else(|error| self.refuse(&error));
+    }
+
+    fn cut(&self, machine: &Machine) {
+        if self.machines.len() == 1 {
+            self.cluster.stop(None);
+        }
+        machine.launcher.replace(None);
+        self.sim.power_cut(machine.process);
+        self.cuts.set(self.cuts.get() + 1);
     }
 
     fn refuse(&self, error: &crate::error::Error) {
@@ -417,8 +460,9 @@ impl World {
             });
         }
         let options = self.settings.options.clone();
+        let definition = self.definition.borrow().clone();
         launcher
-            .launch(self.definition.clone(), self.settings.tasks, options)
+            .launch(definition, self.settings.tasks, options)
             .await?;
         machine.launcher.replace(Some(launcher));
         Ok(())
@@ -427,12 +471,13 @@ impl World {
     /// Gives the test's handle a way to every thread, from a machine that never fails.
     fn connect_client(&self) {
         let threads = self.settings.threads;
-        let declared = layout::declared(&self.definition, self.settings.tasks, threads);
+        let definition = self.definition.borrow().clone();
+        let declared = layout::declared(&definition, self.settings.tasks, threads);
         let entry = Catalog::new(cluster_id(&self.settings))
             .reconcile(&declared)
             .unwrap_or_else(|error| panic!("{error:#}"));
         let options = self.settings.options.clone();
-        let layout = Arc::new(Layout::new(self.definition.clone(), &entry, options));
+        let layout = Arc::new(Layout::new(definition, &entry, options));
         let metrics = Arc::new(ModuleMetrics::new(&layout));
         self.metrics.replace(Some(metrics.clone()));
         let env = self.sim.env(self.sim.process(), "client");

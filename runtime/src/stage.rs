@@ -282,6 +282,11 @@ impl Outbox {
         self.outgoing.drain(..)
     }
 
+    /// The acks that wait to be taken.
+    pub(crate) fn acks(&self) -> &[Ack] {
+        &self.acks
+    }
+
     /// Takes the acks of the items that were run, neighbors of one tree merged.
     pub fn drain_acks(&mut self) -> impl Iterator<Item = Ack> + '_ {
         self.acks.drain(..)

@@ -1,73 +1,80 @@
-//! Where a source without progress begins (S-21, S-22).
+//! Where a new source begins (S-21, S-22, M-12), fixed durably before anything runs.
 //!
-//! Relies on the append times of depot records never going back within a partition. Used once in
-//! the life of a source: its first progress is durable before its first record runs.
+//! Relies on the append times of depot records never going back within a partition. Each task
+//! fixes its own partitions when the topology is launched for the first time, before the first
+//! append of that launch; "an hour ago" then means an hour before the launch, whatever restarts
+//! follow. What must stay true: a position that is stored is never computed again.
 
-use std::collections::BTreeMap;
-
-use rama_core::microbatch::StartFrom;
 use rama_io::Env;
-use rama_wire::LogId;
+use rama_storage::Partition;
+use rama_storage::lsm::{Read, WriteBatch};
+use rama_wire::{LogId, SpaceId};
 
 use crate::error::Result;
-use crate::layout::TopologyLayout;
-use crate::task_thread::Thread;
-use crate::topology_def::Start;
+use crate::layout::{Layout, SourceLayout, TopologyLayout};
+use crate::stream_driver::progress;
+use crate::system_keys;
+use crate::topology_def::{Start, TopologyKind};
+
+/// Adds the positions of all sources that have none on this task.
+pub(crate) async fn fix<E: Env>(
+    env: &E,
+    layout: &Layout,
+    (task, partition): (u32, &Partition<E>),
+    batch: &mut WriteBatch,
+) -> Result<()> {
+    for topology in &layout.topologies {
+        for source in &topology.sources {
+            let depot = &layout.depots[usize::from(source.depot)];
+            if depot.tick.is_some() || task >= depot.partitions {
+                continue;
+            }
+            let key = key(topology, source);
+            let mut known = false;
+            let store = partition.store();
+            store.get(SpaceId::SYSTEM, &key, &mut |found| known = found.is_some())?;
+            if known {
+                continue;
+            }
+            let at = offset(env, partition, depot.log, source.start).await?;
+            match topology.kind {
+                TopologyKind::Stream => {
+                    batch.put(SpaceId::SYSTEM, &key, &progress::encode(at, at));
+                }
+                TopologyKind::Microbatch => batch.put(SpaceId::SYSTEM, &key, &at.to_le_bytes()),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where the position of a source is stored.
+pub(crate) fn key(topology: &TopologyLayout, source: &SourceLayout) -> [u8; 5] {
+    match topology.kind {
+        TopologyKind::Stream => system_keys::stream_progress(topology.slot, source.id),
+        TopologyKind::Microbatch => system_keys::microbatch_begin(topology.slot, source.id),
+    }
+}
 
 /// The first offset of a partition that a new source reads.
-pub(crate) fn offset<E: Env>(
-    thread: &Thread<E>,
-    task: u32,
+async fn offset<E: Env>(
+    env: &E,
+    partition: &Partition<E>,
     log: LogId,
     start: Start,
 ) -> Result<u64> {
-    let range = thread.local(task).partition.log_range(log);
+    let range = partition.log_range(log);
     let offset = match start {
         Start::Beginning => range.start,
         Start::End => range.end,
         Start::Offset(offset) => offset,
         Start::RecordsAgo(count) => range.end.saturating_sub(count),
-        Start::Timestamp(time_ms) => first_at(thread, task, log, time_ms)?,
+        Start::Timestamp(time_ms) => partition.offset_at_time(log, time_ms).await?,
         Start::Ago(age) => {
-            let time_ms = thread.env.wall_ms().saturating_sub(age.as_millis() as u64);
-            first_at(thread, task, log, time_ms)?
+            let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+            let time_ms = env.wall_ms().saturating_sub(age_ms);
+            partition.offset_at_time(log, time_ms).await?
         }
     };
     Ok(offset.clamp(range.start, range.end))
-}
-
-/// The first record appended at or after a time, by bisection.
-fn first_at<E: Env>(thread: &Thread<E>, task: u32, log: LogId, time_ms: u64) -> Result<u64> {
-    let partition = &thread.local(task).partition;
-    let range = partition.log_range(log);
-    let (mut low, mut high) = (range.start, range.end);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let mut found_ms = 0;
-        partition.read_log(log, middle, 1, usize::MAX, &mut |record| {
-            found_ms = record.append_time_ms;
-        })?;
-        if found_ms < time_ms {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    Ok(low)
-}
-
-/// The same for the sources of a microbatch topology, whose coordinator lives with task 0.
-///
-/// A position in time or counted from the end is a matter of each partition; the coordinator is
-/// told `End` or `Beginning` for all of them and exact offsets only where they are the same.
-pub(crate) fn microbatch(tasks: u32, topology: &TopologyLayout) -> BTreeMap<u16, StartFrom> {
-    let start = |source: &crate::layout::SourceLayout| {
-        let from = match source.start {
-            Start::End => StartFrom::End,
-            Start::Offset(offset) => StartFrom::Offsets(vec![offset; tasks as usize]),
-            _ => StartFrom::Beginning,
-        };
-        (source.id, from)
-    };
-    topology.sources.iter().map(start).collect()
 }

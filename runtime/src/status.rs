@@ -102,13 +102,13 @@ pub(crate) fn of(layout: &Layout, metrics: &ModuleMetrics, running: bool) -> Mod
                 partitions,
             }
         });
-    let topologies = layout.topologies.iter().zip(&metrics.topologies);
-    let topologies = topologies.map(|(topology, found)| TopologyStatus {
+    let topologies = (0_u16..).zip(layout.topologies.iter().zip(&metrics.topologies));
+    let topologies = topologies.map(|(index, (topology, found))| TopologyStatus {
         name: topology.name.clone(),
         kind: topology.kind.as_str().to_owned(),
         paused: found.paused.load(Relaxed),
         processed: found.processed.load(Relaxed),
-        lag: found.lag.load(Relaxed),
+        lag: metrics.lag(layout, index),
         failures: found.failures.load(Relaxed),
         skipped: found.skipped.load(Relaxed),
         dead_letters: found.dead_letters.load(Relaxed),

@@ -7,7 +7,10 @@
 //! fails every tree that has an event in it (S-9); the next batch waits for the one before.
 
 mod batch;
+pub(crate) mod progress;
 mod sources;
+#[cfg(test)]
+mod tests;
 mod writes;
 
 use std::cell::RefCell;
@@ -15,6 +18,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use futures_channel::oneshot;
 use futures_util::future::select;
 use rama_core::stream::{Delivery, TreeId};
 use rama_core::time::Now;
@@ -30,6 +34,7 @@ use crate::stage::{Ack, Batch, Origin, Outbox, StageIndex};
 use crate::task::Task;
 use crate::task_thread::Thread;
 
+use progress::Saved;
 use sources::Source;
 
 /// An ack return and the record it was given for.
@@ -77,6 +82,8 @@ pub(crate) struct Streaming<E: Env> {
     sources: RefCell<Vec<Option<Source>>>,
     work: RefCell<VecDeque<Work>>,
     signal: Signal,
+    /// Who waits until nothing runs.
+    settling: RefCell<Vec<oneshot::Sender<()>>>,
     context: Rc<EventContext<E>>,
     handle: Rc<Task>,
     out: RefCell<Outbox>,
@@ -96,6 +103,7 @@ impl<E: Env> Streaming<E> {
             sources: RefCell::new(sources::of(layout, topology, task)),
             work: RefCell::default(),
             signal: Signal::default(),
+            settling: RefCell::default(),
             context,
             handle,
             out: RefCell::new(Outbox::tracked(layout.tasks, seed)),
@@ -114,6 +122,7 @@ impl<E: Env> Streaming<E> {
         });
     }
 
+    /// Begins nothing more, or goes on (M-15).
     pub(crate) fn set_paused(&self, thread: &Thread<E>, paused: bool) {
         let count = self.sources.borrow().len();
         for source in 0..count {
@@ -127,6 +136,20 @@ impl<E: Env> Streaming<E> {
         for source in 0..count {
             self.with_source(thread, source, |source, now| source.on_part_lost(now, text));
         }
+    }
+
+    /// Completes when it is paused and nothing that began here runs, or when it goes on.
+    pub(crate) fn settled(&self) -> oneshot::Receiver<()> {
+        let (done, settled) = oneshot::channel();
+        self.settling.borrow_mut().push(done);
+        self.signal.ring();
+        settled
+    }
+
+    /// Tells the thread how far every source is. The loop does so all the time; once more before a
+    /// stop.
+    pub(crate) fn note_progress(&self, thread: &Thread<E>) {
+        sources::note_progress(thread, self);
     }
 
     pub(crate) fn on_message(&self, thread: &Thread<E>, message: StreamMessage) {
@@ -178,6 +201,15 @@ impl<E: Env> Streaming<E> {
             apply(source, now);
             self.signal.ring();
         }
+    }
+}
+
+/// Progress that rode along with another write is durable.
+pub(crate) fn on_saved<E: Env>(thread: &Thread<E>, saved: Saved) {
+    let Saved { owner, progress } = saved;
+    let (source, what) = (owner.source, Durable::Checkpoint { progress });
+    if let Some(stream) = &thread.local(owner.task).streams[usize::from(owner.topology)] {
+        stream.on_message(thread, StreamMessage::Durable { source, what });
     }
 }
 

@@ -8,6 +8,8 @@
 //! 'm' slot                        last committed microbatch id (every task)       u64 LE
 //! 'l' slot                        ledger of the microbatch coordinator (task 0)   rama-core Ledger
 //! 's' slot source                 progress and start of a stream source           2 × u64 LE
+//! 'b' slot source                 where a microbatch source begins                u64 LE
+//! 'p' slot                        the stream topology is paused (every task)      nothing
 //! 'i' space                       the PState has got its initial value            nothing
 //! 'd' slot source partition offset  a dead letter                                 JSON
 //! ```
@@ -28,6 +30,18 @@ pub(crate) fn ledger(slot: u16) -> [u8; 3] {
 pub(crate) fn stream_progress(slot: u16, source: u16) -> [u8; 5] {
     let ([a, b], [c, d]) = (slot.to_be_bytes(), source.to_be_bytes());
     [b's', a, b, c, d]
+}
+
+/// Where one source of a microbatch topology begins on this task, while it has no progress.
+pub(crate) fn microbatch_begin(slot: u16, source: u16) -> [u8; 5] {
+    let ([a, b], [c, d]) = (slot.to_be_bytes(), source.to_be_bytes());
+    [b'b', a, b, c, d]
+}
+
+/// The stream topology is paused on this task.
+pub(crate) fn paused(slot: u16) -> [u8; 3] {
+    let [a, b] = slot.to_be_bytes();
+    [b'p', a, b]
 }
 
 /// The PState of this space has got its initial value.

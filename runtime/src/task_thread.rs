@@ -6,6 +6,7 @@
 //! and task. What must stay true: messages of one sender reach their task in order (O-9), whether
 //! they came through the inbox or from a task of the same thread.
 
+mod control;
 mod links;
 mod open;
 
@@ -14,6 +15,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use futures_util::future::{AbortHandle, Abortable};
+use rama_core::ids::SourceId;
+use rama_core::microbatch::CoordinatorInput;
 use rama_io::{Category, Env, Receiver, Transport};
 use rama_storage::lsm::WriteBatch;
 use rama_storage::{Appended, Entry, Group, Op, Partition};
@@ -24,16 +27,18 @@ use crate::client;
 use crate::client::watch::Watches;
 use crate::commit::{self, Commit};
 use crate::dead_letters;
-use crate::depot::{self, PendingAppend};
-use crate::error::{Error, Result};
+use crate::depot::{self, Pending};
+use crate::error::Result;
 use crate::failure::EventFailure;
 use crate::layout::Layout;
 use crate::limits;
-use crate::message::{ClientRequest, Control, Message, Post, Records, Reply};
+use crate::message::{ClientRequest, Message, Post, Records};
 use crate::metrics::ModuleMetrics;
 use crate::microbatch_driver::{self, Coordinating, CoordinatorEvent, Participating};
-use crate::stream_driver::Streaming;
+use crate::stream_driver::progress::Progress;
+use crate::stream_driver::{self, Streaming};
 
+pub(crate) use control::pause_by_policy;
 pub(crate) use open::{ThreadStart, start};
 
 /// The inbox of a task thread.
@@ -45,7 +50,9 @@ pub(crate) struct Thread<E: Env> {
     pub(crate) layout: Arc<Layout>,
     pub(crate) index: u32,
     pub(crate) metrics: Arc<ModuleMetrics>,
-    pub(crate) commit: Commit<PendingAppend>,
+    pub(crate) commit: Commit<Pending>,
+    /// Progress of streams on its way into the log.
+    pub(crate) progress: Progress,
     pub(crate) tasks: Vec<TaskState<E>>,
     /// Depot partitions that grew in the commit being settled: task and depot.
     pub(crate) grown: RefCell<Vec<(u32, u16)>>,
@@ -53,6 +60,10 @@ pub(crate) struct Thread<E: Env> {
     peers: Arc<[Arc<dyn Post>]>,
     clients: Queue<ClientRequest>,
     coordinators: Vec<Option<Rc<Coordinating>>>,
+    /// By topology: whether it is a stream that an operator or a policy paused.
+    paused: Vec<Cell<bool>>,
+    /// Whether the thread is about to stop: streams begin nothing.
+    draining: Cell<bool>,
     loops: RefCell<Vec<AbortHandle>>,
 }
 
@@ -133,7 +144,7 @@ impl<E: Env> Thread<E> {
                 self.tell_participant(topology, task, microbatch_driver::Event::Message(message));
             }
             Message::ToCoordinator { topology, message } => {
-                let input = rama_core::microbatch::CoordinatorInput::Message(message);
+                let input = CoordinatorInput::Message(message);
                 self.tell_coordinator(topology, CoordinatorEvent::Input(input));
             }
             Message::DepotEnd {
@@ -142,12 +153,20 @@ impl<E: Env> Thread<E> {
                 partition,
                 start,
                 end,
+                begin,
                 bytes,
             } => {
-                let event = microbatch_driver::depot_end(source, partition, start, end, bytes);
-                self.tell_coordinator(topology, event);
+                let input = CoordinatorInput::DepotEnd {
+                    source: SourceId(source),
+                    partition,
+                    start,
+                    end,
+                    begin,
+                    record_bytes: bytes,
+                };
+                self.tell_coordinator(topology, CoordinatorEvent::Input(input));
             }
-            Message::Control(control) => self.on_control(control),
+            Message::Control(_) => unreachable!("no task sends commands to another"),
             Message::Link { thread, lane, up } => links::on_link(self, thread, lane, up),
         }
     }
@@ -162,32 +181,6 @@ impl<E: Env> Thread<E> {
         if let Some(coordinator) = &self.coordinators[usize::from(topology)] {
             coordinator.events.push(event);
         }
-    }
-
-    fn on_control(&self, control: Control) {
-        match control {
-            Control::Pause { topology, reply } => match &self.coordinators[usize::from(topology)] {
-                Some(coordinator) => coordinator.events.push(CoordinatorEvent::Pause(reply)),
-                None => self.pause_streams(topology, true, reply),
-            },
-            Control::Resume { topology, reply } => {
-                match &self.coordinators[usize::from(topology)] {
-                    Some(coordinator) => coordinator.events.push(CoordinatorEvent::Resume(reply)),
-                    None => self.pause_streams(topology, false, reply),
-                }
-            }
-            Control::Stop { reply } => self.stop(reply),
-        }
-    }
-
-    fn pause_streams(&self, topology: u16, paused: bool, reply: Reply<()>) {
-        for task in &self.tasks {
-            if let Some(stream) = &task.streams[usize::from(topology)] {
-                stream.set_paused(self, paused);
-            }
-        }
-        self.metrics.set_paused(topology, paused);
-        let _ = reply.send(Ok(()));
     }
 
     /// Appends one operation to the log; `None` when the log is dead, which the commit loop
@@ -207,11 +200,12 @@ impl<E: Env> Thread<E> {
         self.append(Op::Write { partition, batch })
     }
 
-    /// Appends to the log.
+    /// Appends to the log. What streams have done goes first, so that it costs no write of its own.
     pub(crate) fn try_append(&self, entry: Entry<'_>) -> Result<Appended> {
         if let Some(poison) = self.commit.poison() {
             return Err(poison);
         }
+        self.save_progress();
         let appended = self.group.append(entry)?;
         self.commit.on_append();
         Ok(appended)
@@ -225,6 +219,33 @@ impl<E: Env> Thread<E> {
         self.group.apply(durable)?;
         self.commit.advance(durable);
         Ok(())
+    }
+
+    /// Hands progress that the log does not have to it.
+    pub(crate) fn save_progress(&self) {
+        let taken = self.progress.take();
+        if taken.is_empty() {
+            return;
+        }
+        let mut entry = Entry::new();
+        let mut told = Vec::with_capacity(taken.len());
+        for (saved, batch) in taken {
+            let partition = saved.owner.task;
+            entry.push(Op::Write { partition, batch });
+            told.push(saved);
+        }
+        match self.group.append(entry) {
+            Ok(appended) => {
+                self.commit.on_append();
+                for saved in told {
+                    let pending = Pending::Progress(saved);
+                    self.commit.answer_at(appended.index, pending);
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, thread = self.index, "could not store progress");
+            }
+        }
     }
 
     /// Brings the segment of a record into memory; returns at once when it is there.
@@ -287,32 +308,26 @@ impl<E: Env> Thread<E> {
         let name = &self.layout.topologies[usize::from(topology)].name;
         tracing::warn!(module = %self.layout.module, topology = %name, task, %text, "event failed");
     }
-
-    /// Ends all loops, then closes the log. Work in flight is dropped: what was acknowledged is
-    /// durable already, the rest is retried or unknown, exactly as after a crash.
-    fn stop(&self, reply: Reply<()>) {
-        for handle in self.loops.borrow_mut().drain(..) {
-            handle.abort();
-        }
-        self.commit.close();
-        let group = self.group.clone();
-        self.env.spawn(Category::Replication, async move {
-            let _ = reply.send(group.close().await.map_err(Error::from));
-        });
-    }
 }
 
 /// Sorts the inbox until all senders are gone.
 async fn serve_inbox<E: Env>(thread: Rc<Thread<E>>, mut inbox: Inbox<E>) {
     while let Some(message) = inbox.recv().await {
-        thread.dispatch(message);
+        receive(&thread, message);
         for _ in 1..limits::INBOX_SLICE {
             let Some(message) = inbox.try_recv() else {
                 break;
             };
-            thread.dispatch(message);
+            receive(&thread, message);
         }
         thread.env.yield_now().await;
+    }
+}
+
+fn receive<E: Env>(thread: &Rc<Thread<E>>, message: Message) {
+    match message {
+        Message::Control(command) => control::on_control(thread, command),
+        message => thread.dispatch(message),
     }
 }
 
@@ -391,13 +406,18 @@ async fn serve_log<E: Env>(thread: Rc<Thread<E>>) {
             let why = error.chain();
             thread.commit.die(&why);
             thread.metrics.on_log_failure(&why);
-            while let Some(append) = thread.commit.next_unanswered() {
-                depot::answer_lost(append, commit::poisoned(&why));
+            while let Some(pending) = thread.commit.next_unanswered() {
+                if let Pending::Append(append) = pending {
+                    depot::answer_lost(append, commit::poisoned(&why));
+                }
             }
             return;
         }
-        while let Some(append) = thread.commit.next_answer() {
-            depot::answer(&thread, append);
+        while let Some(pending) = thread.commit.next_answer() {
+            match pending {
+                Pending::Append(append) => depot::answer(&thread, append),
+                Pending::Progress(saved) => stream_driver::on_saved(&thread, saved),
+            }
         }
         depot::announce_growth(&thread);
     }

@@ -75,8 +75,6 @@ pub enum SourceKind {
     Depot {
         /// Number of partitions.
         partitions: u32,
-        /// Where a source without progress begins (M-12).
-        start: StartFrom,
         /// At most so many records of each partition per microbatch.
         max_records: u64,
         /// At most about so many bytes of each partition per microbatch, judged by the mean
@@ -88,17 +86,6 @@ pub enum SourceKind {
         /// The shortest time between two ticks.
         interval: Duration,
     },
-}
-
-/// Where a source without progress begins. Ignored once progress exists (S-21).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StartFrom {
-    /// The first record still there.
-    Beginning,
-    /// The first record appended after the topology was launched.
-    End,
-    /// A given offset in each partition.
-    Offsets(Vec<u64>),
 }
 
 /// What happens to a coordinator.
@@ -122,6 +109,9 @@ pub enum CoordinatorInput {
         start: u64,
         /// Offset after the last record.
         end: u64,
+        /// Where the source begins in this partition, fixed durably when the topology was first
+        /// launched (M-12). Ignored once it has progress (S-21).
+        begin: u64,
         /// Mean size of the records, for `max_bytes`; 0 when unknown.
         record_bytes: u64,
     },

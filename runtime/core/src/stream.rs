@@ -56,8 +56,10 @@ pub struct TrackerOptions {
     pub timeout: Duration,
     /// Checkpoint after so many records …
     pub checkpoint_records: u64,
-    /// … or after this long, whichever comes first, when there is something new (S-13).
+    /// … or after this long, whichever comes first, when there is something new (S-13) …
     pub checkpoint_interval: Duration,
+    /// … or when nothing was left to do for this long: a restart then repeats nothing.
+    pub checkpoint_idle: Duration,
     /// Whether a failed first attempt fails the waiting append although a retry may succeed
     /// (`depot.ack.failure.on.any.streaming.failure`, D-20).
     pub first_attempt_decides: bool,
@@ -74,6 +76,7 @@ impl Default for TrackerOptions {
             timeout: Duration::from_secs(30),
             checkpoint_records: 1000,
             checkpoint_interval: Duration::from_secs(5),
+            checkpoint_idle: Duration::from_millis(10),
             first_attempt_decides: true,
         }
     }
@@ -139,6 +142,8 @@ pub enum Input {
         start: u64,
         /// Offset after the last durable record.
         end: u64,
+        /// Whether the topology was paused before the restart: then nothing is pushed.
+        paused: bool,
         /// A random number: trees and root edges are derived from it.
         seed: u64,
     },
@@ -180,9 +185,10 @@ pub enum Input {
         /// Which record.
         offset: u64,
     },
-    /// The checkpoint asked for is durable.
+    /// Progress is durable: the checkpoint asked for, or one that rode along with a write that was
+    /// due anyway.
     Checkpointed {
-        /// Its progress.
+        /// As given by [`Effect::Checkpoint`], [`Tracker::progress`] or [`Tracker::progress_with`].
         progress: u64,
     },
     /// Push nothing more. Idempotent.

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use futures_util::future::{Either, select};
-use rama_core::ids::{MicrobatchId, SourceId};
+use rama_core::ids::MicrobatchId;
 use rama_core::microbatch::{
     Coordinator, CoordinatorEffect, CoordinatorInput, CoordinatorOptions, DeadLetter, Ledger,
 };
@@ -184,22 +184,5 @@ fn persist<E: Env>(
 fn publish<E: Env>(thread: &Thread<E>, me: &Coordinating, machine: &Coordinator) {
     thread
         .metrics
-        .set_microbatch(me.topology, &machine.status());
-}
-
-/// The end of a depot partition as the coordinator wants to hear it.
-pub(crate) fn depot_end(
-    source: u16,
-    partition: u32,
-    start: u64,
-    end: u64,
-    record_bytes: u64,
-) -> CoordinatorEvent {
-    CoordinatorEvent::Input(CoordinatorInput::DepotEnd {
-        source: SourceId(source),
-        partition,
-        start,
-        end,
-        record_bytes,
-    })
+        .set_microbatch(&thread.layout, me.topology, &machine.status());
 }

@@ -271,6 +271,7 @@ impl Decoder<'_> {
                 partition,
                 start,
                 end,
+                begin,
                 bytes,
             } => {
                 self.task(0)?;
@@ -285,6 +286,7 @@ impl Decoder<'_> {
                     partition,
                     start,
                     end,
+                    begin,
                     bytes,
                 })
             }

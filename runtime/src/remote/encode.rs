@@ -185,6 +185,7 @@ fn event(message: Message) -> Result<Event, Message> {
             partition,
             start,
             end,
+            begin,
             bytes,
         } => Event::DepotEnd {
             topology,
@@ -192,6 +193,7 @@ fn event(message: Message) -> Result<Event, Message> {
             partition,
             start,
             end,
+            begin,
             bytes,
         },
         other => return Err(other),

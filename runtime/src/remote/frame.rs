@@ -152,6 +152,7 @@ pub(crate) enum Event {
         partition: u32,
         start: u64,
         end: u64,
+        begin: u64,
         bytes: u64,
     },
 }

@@ -1,7 +1,8 @@
 //! One streaming batch on one task (S-4): run, write, wait, release.
 //!
-//! Relies on the event boundary for failures and on the commit loop for durability. What must stay
-//! true: nothing leaves the task before the batch is durable and applied; after a failure nothing
+//! Relies on the event boundary for failures and on the commit loop for durability. Records whose
+//! last events are in the batch are done with its writes: their progress is part of the same entry,
+//! so that a crash keeps both or neither. What must stay true: nothing leaves the task before the batch is durable and applied; after a failure nothing
 //! of the batch is left and every tree in it is told (S-9, S-10).
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use rama_core::stream::Delivery;
 use rama_io::Env;
 
-use super::{Returned, StreamMessage, Streaming, Work};
+use super::{Durable, Returned, StreamMessage, Streaming, Work, sources};
 use crate::failure::{EventFailure, guard};
 use crate::limits;
 use crate::message::Message;
@@ -36,11 +37,15 @@ pub(super) async fn run<E: Env>(thread: &Rc<Thread<E>>, me: &Rc<Streaming<E>>) {
         }
         items += (origins.len() - first).max(1);
     }
-    let written = write(thread, me).await;
-    if let Err(failure) = written {
-        return fail(thread, me, &origins, &failure);
-    }
+    let stored = match write(thread, me).await {
+        Ok(stored) => stored,
+        Err(failure) => return fail(thread, me, &origins, &failure),
+    };
     release(thread, me);
+    for (source, progress) in stored {
+        let what = Durable::Checkpoint { progress };
+        me.on_message(thread, StreamMessage::Durable { source, what });
+    }
 }
 
 async fn run_work<E: Env>(
@@ -115,27 +120,37 @@ fn run_delivery<E: Env>(
     ran
 }
 
-/// Writes the batch as one log entry and waits until it is durable and applied.
-async fn write<E: Env>(thread: &Rc<Thread<E>>, me: &Streaming<E>) -> Result<(), EventFailure> {
-    let (writes, appends) = (me.context.take_writes(), me.context.take_appends());
+/// Writes the batch, with the progress it makes, as one log entry and waits until it is durable
+/// and applied; answers the progress of each source. A batch without writes needs no entry: its
+/// progress finds another.
+async fn write<E: Env>(
+    thread: &Rc<Thread<E>>,
+    me: &Streaming<E>,
+) -> Result<Vec<(usize, u64)>, EventFailure> {
+    let (mut writes, appends) = (me.context.take_writes(), me.context.take_appends());
     if writes.is_empty() && appends.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let storage = |error: crate::error::Error| EventFailure::Storage {
         attempted: "write a streaming batch".to_owned(),
         cause: error.to_string(),
     };
     let touched = !writes.is_empty();
+    let mut ahead = sources::progress_ahead(me);
+    ahead.retain(|&(_, place, progress)| thread.progress.put_into(place, progress, &mut writes));
     let index = crate::depot::write_with_appends(thread, me.task, writes, &appends);
-    thread
-        .commit
-        .applied(index.map_err(storage)?)
-        .await
-        .map_err(storage)?;
+    let index = index.map_err(storage)?;
+    for &(_, place, progress) in &ahead {
+        thread.progress.on_saved(place, progress);
+    }
+    thread.commit.applied(index).await.map_err(storage)?;
     if touched {
         thread.touch_pstates(me.task, me.topology);
     }
-    Ok(())
+    let stored = ahead
+        .iter()
+        .map(|&(source, _, progress)| (source, progress));
+    Ok(stored.collect())
 }
 
 /// Sends hops on and acks home, after their writes are durable (S-5).

@@ -2,7 +2,7 @@
 //!
 //! Relies on the tracker's effects. What must stay true: ack returns are gathered only for trees
 //! that somebody waits for, and dropped with the tree; progress is written only as the tracker
-//! says (S-13).
+//! says, or less (S-13).
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -13,12 +13,14 @@ use rama_core::time::Now;
 use rama_io::{Env, Tick};
 use serde_json::Value;
 
+use super::progress::{self, Owner};
 use super::{Durable, Streaming, Text, Work, writes};
 use crate::depot::AckJoin;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Layout, SourceLayout, TopologyLayout};
-use crate::system_keys;
-use crate::task_thread::Thread;
+use crate::origin;
+use crate::start;
+use crate::task_thread::{Thread, pause_by_policy};
 use crate::topology_def::AckAggregate;
 
 /// One source as far as it is on this task.
@@ -29,6 +31,8 @@ pub(super) enum Source {
 
 pub(super) struct DepotSource {
     index: usize,
+    /// Where the thread keeps its progress.
+    place: usize,
     tracker: Tracker,
     aggregate: Option<AckAggregate>,
     waiting: BTreeMap<u64, Vec<Rc<AckJoin>>>,
@@ -62,7 +66,8 @@ pub(super) fn of(layout: &Layout, topology: u16, task: u32) -> Vec<Option<Source
             }),
             None => Source::Depot(Box::new(DepotSource {
                 index,
-                tracker: Tracker::new(topology.tracker_options(source, 0)),
+                place: 0,
+                tracker: Tracker::new(topology.tracker_options(source)),
                 aggregate: source.ack_aggregate.clone(),
                 waiting: BTreeMap::new(),
                 returns: BTreeMap::new(),
@@ -158,6 +163,14 @@ impl Source {
         }
     }
 
+    /// Whether it goes on, or nothing of it runs.
+    fn is_settled(&self) -> bool {
+        match self {
+            Source::Depot(depot) => depot.tracker.is_settled(),
+            Source::Tick(_) => true,
+        }
+    }
+
     /// When this source wants to be looked at again.
     fn deadline(&self) -> Option<Tick> {
         match self {
@@ -185,10 +198,14 @@ pub(super) fn boot<E: Env>(thread: &Thread<E>, me: &Streaming<E>) -> Result<()> 
     let now = thread.env.now();
     for source in me.sources.borrow_mut().iter_mut().flatten() {
         match source {
-            Source::Tick(tick) => tick.due = now.after(tick.interval),
+            Source::Tick(tick) => {
+                tick.due = now.after(tick.interval);
+                tick.paused = thread.is_paused(me.topology);
+            }
             Source::Depot(source) => boot_depot(thread, me, source, Now(now.0))?,
         }
     }
+    note_progress(thread, me);
     Ok(())
 }
 
@@ -202,38 +219,58 @@ fn boot_depot<E: Env>(
     let layout = &topology.sources[source.index];
     let log = thread.layout.depots[usize::from(layout.depot)].log;
     let range = thread.local(me.task).partition.log_range(log);
-    let key = system_keys::stream_progress(topology.slot, layout.id);
-    let stored = thread.system_value(me.task, &key, writes::decode_progress)?;
-    let checkpoint = stored.map(|(progress, _)| progress);
-    if checkpoint.is_some_and(|progress| progress > range.end) {
-        return Err(Error::new(
-            ErrorKind::Corrupt,
-            format!(
-                "stream {} has processed record {checkpoint:?} of {}, which ends at {}: storage \
-                 lost records; restore a backup",
-                topology.name,
-                thread.layout.depots[usize::from(layout.depot)].name,
-                range.end
-            ),
-        ));
+    let key = start::key(topology, layout);
+    let stored = thread.system_value(me.task, &key, progress::decode)?;
+    let lost = |what: String| {
+        let name = &thread.layout.depots[usize::from(layout.depot)].name;
+        let text = format!(
+            "stream {} {what} of {name}, whose partition {} ends at {}: storage lost writes; \
+             restore a backup",
+            topology.name, me.task, range.end
+        );
+        Error::new(ErrorKind::Corrupt, text)
+    };
+    let (stored, first) = stored.ok_or_else(|| lost("does not know its place".to_owned()))?;
+    if stored > range.end {
+        return Err(lost(format!("has processed record {stored}")));
     }
-    if stored.is_none() {
-        let start = crate::start::offset(thread, me.task, log, layout.start)?;
-        source.tracker = Tracker::new(topology.tracker_options(layout, start));
-    }
+    let (task, index) = (me.task, source.index);
+    let owner = Owner {
+        topology: me.topology,
+        task,
+        source: index,
+    };
+    source.place = thread.progress.add(owner, key, first, stored);
+    source.first = first;
     source.end = range.end;
-    let (start, end, seed) = (range.start, range.end, thread.env.random_u64());
     source.tracker.on_input(
         now,
         Input::Boot {
-            checkpoint,
-            start,
-            end,
-            seed,
+            checkpoint: Some(stored),
+            start: range.start,
+            end: range.end,
+            paused: thread.is_paused(me.topology),
+            seed: thread.env.random_u64(),
         },
     );
-    source.first = stored.map_or(source.tracker.progress(), |(_, first)| first);
     Ok(())
+}
+
+/// What the progress of each source will be once the acks of the running batch count, with the
+/// place where the thread keeps it.
+pub(super) fn progress_ahead<E: Env>(me: &Streaming<E>) -> Vec<(usize, usize, u64)> {
+    let out = me.out.borrow();
+    let mut ahead = Vec::new();
+    for (index, source) in me.sources.borrow().iter().enumerate() {
+        let Some(Source::Depot(depot)) = source else {
+            continue;
+        };
+        let home = origin::home(index, me.task);
+        let mine = out.acks().iter().filter(|ack| ack.origin.home == home);
+        let acks = mine.map(|ack| (TreeId(ack.origin.record), ack.edges));
+        ahead.push((index, depot.place, depot.tracker.progress_with(acks)));
+    }
+    ahead
 }
 
 /// Does what is due; answers when something is due again.
@@ -264,22 +301,49 @@ pub(super) fn handle_due<E: Env>(thread: &Rc<Thread<E>>, me: &Rc<Streaming<E>>) 
 
 fn handle_effects<E: Env>(thread: &Rc<Thread<E>>, me: &Rc<Streaming<E>>) {
     let topology = &thread.layout.topologies[usize::from(me.topology)];
-    let mut sources = me.sources.borrow_mut();
-    let (mut processed, mut lag) = (0, 0);
-    for source in sources.iter_mut().flatten() {
+    let (mut save, mut paused) = (false, false);
+    for source in me.sources.borrow_mut().iter_mut().flatten() {
         let Some(depot) = source.depot() else {
             continue;
         };
         while let Some(effect) = depot.tracker.poll_effect() {
-            handle_effect(thread, me, depot, effect, topology);
+            match effect {
+                Effect::Checkpoint { .. } => save = true,
+                Effect::Paused => paused = true,
+                effect => handle_effect(thread, me, depot, effect, topology),
+            }
         }
+    }
+    note_progress(thread, me);
+    if save {
+        thread.save_progress();
+    }
+    if paused {
+        pause_by_policy(thread, me.topology);
+    }
+    if me.sources.borrow().iter().flatten().all(Source::is_settled) {
+        for settled in me.settling.borrow_mut().drain(..) {
+            let _ = settled.send(());
+        }
+    }
+}
+
+/// Tells the thread and whoever asks for figures how far the sources are.
+pub(super) fn note_progress<E: Env>(thread: &Thread<E>, me: &Streaming<E>) {
+    let mut processed = 0;
+    for source in me.sources.borrow().iter().flatten() {
+        let Source::Depot(depot) = source else {
+            continue;
+        };
         let progress = depot.tracker.progress();
+        thread.progress.reach(depot.place, progress);
+        let metrics = &thread.metrics;
+        metrics.set_position(me.topology, depot.index, me.task, progress);
         processed += progress.saturating_sub(depot.first);
-        lag += depot.end.saturating_sub(progress);
     }
     thread
         .metrics
-        .set_stream(me.topology, me.task, processed, lag);
+        .set_stream_processed(me.topology, me.task, processed);
 }
 
 fn handle_effect<E: Env>(
@@ -300,9 +364,6 @@ fn handle_effect<E: Env>(
         Effect::Discard { tree } => {
             depot.returns.remove(&tree);
         }
-        Effect::Checkpoint { progress } => {
-            writes::checkpoint(thread, me, depot.index, progress, depot.first.min(progress));
-        }
         Effect::DeadLetter {
             offset,
             failures,
@@ -314,6 +375,6 @@ fn handle_effect<E: Env>(
             tracing::warn!(topology = %topology.name, task = me.task, from, to, %text, "skipped");
             thread.metrics.on_skipped(me.topology, to - from);
         }
-        Effect::Paused => thread.metrics.set_paused(me.topology, true),
+        Effect::Checkpoint { .. } | Effect::Paused => unreachable!("the caller does these"),
     }
 }

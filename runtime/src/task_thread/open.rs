@@ -5,6 +5,7 @@
 //! exist, so that the first message finds its queue.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use rama_storage::lsm::{Read, WriteBatch};
 use rama_storage::{Entry, Group, GroupOptions, Identity, Op, Recovered};
 use rama_wire::SpaceId;
 
-use super::{Inbox, TaskState, Thread, serve_clients, serve_inbox, serve_log};
+use super::{Inbox, TaskState, Thread, control, serve_clients, serve_inbox, serve_log};
 use crate::category_queue::Queue;
 use crate::client::watch::{self, Watches};
 use crate::commit::Commit;
@@ -27,6 +28,7 @@ use crate::metrics::ModuleMetrics;
 use crate::microbatch_driver::{self, Boot, Coordinating, Participating};
 use crate::remote::link::{Links, LocalFuture};
 use crate::remote::serve::Served;
+use crate::stream_driver::progress::Progress;
 use crate::stream_driver::{self, Streaming};
 use crate::system_keys;
 use crate::topology_def::TopologyKind;
@@ -46,8 +48,9 @@ pub(crate) struct ThreadStart<E: Env> {
     pub(crate) storage: GroupOptions,
 }
 
-/// Opens the thread's data and starts its loops on the executor of `env`.
-pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<()> {
+/// Opens the thread's data and starts its loops on the executor of `env`; answers which streams are
+/// paused there.
+pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<BTreeSet<u16>> {
     let ThreadStart {
         layout,
         metrics,
@@ -79,7 +82,7 @@ pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<()> {
         .iter()
         .map(|&task| task_state(&env, &layout, &group, task));
     let tasks = tasks.collect::<Result<Vec<_>>>()?;
-    initialize(&layout, &group, &tasks).await?;
+    initialize(&env, &layout, &group, &tasks).await?;
     let hosts_coordinators = layout.thread_of(0) == index;
     let coordinators = layout
         .topologies
@@ -99,6 +102,9 @@ pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<()> {
     let thread = Rc::new(Thread {
         coordinators: coordinators.collect(),
         commit: Commit::new(group.applied()),
+        progress: Progress::default(),
+        paused: layout.topologies.iter().map(|_| Cell::new(false)).collect(),
+        draining: Cell::new(false),
         grown: RefCell::default(),
         clients: Queue::default(),
         loops: RefCell::default(),
@@ -118,7 +124,7 @@ pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<()> {
     if let Some(links) = links {
         thread.spawn(Category::Replication, links.accept(served));
     }
-    Ok(())
+    Ok(thread.paused_streams())
 }
 
 type Posts = Arc<[Arc<dyn Post>]>;
@@ -195,8 +201,10 @@ fn task_state<E: Env>(
     })
 }
 
-/// Writes the initial values of PStates that are new on this thread, before anybody reads them.
+/// Writes the initial values of PStates and the positions of sources that are new on this thread,
+/// before anybody reads them and before anything is appended.
 async fn initialize<E: Env>(
+    env: &E,
     layout: &Layout,
     group: &Group<E>,
     tasks: &[TaskState<E>],
@@ -223,6 +231,8 @@ async fn initialize<E: Env>(
                 batch.put(SpaceId::SYSTEM, &marker, b"");
             }
         }
+        let partition = (task.id, &task.partition);
+        crate::start::fix(env, layout, partition, &mut batch).await?;
         if !batch.is_empty() {
             entry.push(Op::Write {
                 partition: task.id,
@@ -243,12 +253,14 @@ impl<E: Env> Thread<E> {
     fn start_loops(self: &Rc<Self>, recovered: &Recovered) -> Result<()> {
         self.spawn(Category::Replication, serve_log(self.clone()));
         self.spawn(Category::Client, serve_clients(self.clone()));
+        control::recover_pauses(self)?;
         for coordinator in self.coordinators.iter().flatten() {
             self.start_coordinator(coordinator)?;
         }
         for (place, task) in self.tasks.iter().enumerate() {
             self.spawn(Category::Client, watch::run(self.clone(), place));
             for participant in task.participants.iter().flatten() {
+                self.set_begins(participant)?;
                 let boot = self.boot_of(participant, recovered)?;
                 let run = microbatch_driver::run(self.clone(), participant.clone(), boot);
                 self.spawn(Category::FlexLatency, run);
@@ -270,11 +282,33 @@ impl<E: Env> Thread<E> {
         let topology = &self.layout.topologies[usize::from(coordinator.topology)];
         let key = system_keys::ledger(topology.slot);
         let ledger = self.system_value(0, &key, Ledger::decode)?;
-        let starts = crate::start::microbatch(self.layout.tasks, topology);
-        let options = topology.coordinator_options(&self.layout, &starts);
+        if let Some(ledger) = &ledger {
+            let (metrics, topology) = (&self.metrics, coordinator.topology);
+            metrics.set_positions(&self.layout, topology, &ledger.progress);
+            metrics.set_paused(topology, ledger.paused);
+        }
+        let options = topology.coordinator_options(&self.layout);
         let me = coordinator.clone();
         let run = microbatch_driver::run_coordinator(self.clone(), me, options, ledger);
         self.spawn(Category::FlexLatency, run);
+        Ok(())
+    }
+
+    /// Where the sources of a microbatch topology begin on a task while they have no progress.
+    fn set_begins(&self, participant: &Participating<E>) -> Result<()> {
+        let (index, task) = (participant.topology, participant.task);
+        let topology = &self.layout.topologies[usize::from(index)];
+        let mut begins = Vec::new();
+        for (place, source) in topology.sources.iter().enumerate() {
+            let decode = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes);
+            let key = crate::start::key(topology, source);
+            let begin = self.system_value(task, &key, decode)?;
+            if let Some(begin) = begin {
+                self.metrics.set_begin(index, place, task, begin);
+            }
+            begins.push(begin.unwrap_or(0));
+        }
+        participant.set_begins(begins);
         Ok(())
     }
 

@@ -186,10 +186,11 @@ impl Coordinator {
                 partition,
                 start,
                 end,
+                begin,
                 record_bytes,
             } => {
                 self.intake
-                    .on_depot_end(source, partition, start..end, record_bytes);
+                    .on_depot_end((source, partition), start..end, begin, record_bytes);
             }
             Input::Persisted { token } => self.handle_persisted(now, token),
             Input::Message(message) => self.handle_message(now, message),

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::ids::{Attempt, MicrobatchId, SourceId};
-use crate::microbatch::{Plan, Source, SourceKind, SourceRange, StartFrom};
+use crate::microbatch::{Plan, Source, SourceKind, SourceRange};
 use crate::time::Now;
 
 /// Offsets after the last decided record, per source and partition.
@@ -17,6 +17,7 @@ pub(super) type Progress = BTreeMap<SourceId, Vec<u64>>;
 struct End {
     start: u64,
     end: u64,
+    begin: u64,
     record_bytes: u64,
 }
 
@@ -47,22 +48,20 @@ impl Intake {
 
     pub(super) fn on_depot_end(
         &mut self,
-        source: SourceId,
-        partition: u32,
+        at: (SourceId, u32),
         range: std::ops::Range<u64>,
+        begin: u64,
         record_bytes: u64,
     ) {
         assert!(range.start <= range.end, "a partition ends after it starts");
-        let known = self
-            .ends
-            .get(&(source, partition))
-            .map_or(0, |known| known.end);
+        let known = self.ends.get(&at).map_or(0, |known| known.end);
         let end = End {
             start: range.start,
             end: range.end.max(known),
+            begin,
             record_bytes,
         };
-        self.ends.insert((source, partition), end);
+        self.ends.insert(at, end);
     }
 
     pub(super) fn source(&self, id: SourceId) -> Option<&Source> {
@@ -71,14 +70,14 @@ impl Intake {
 
     /// Whether every depot source has a position.
     pub(super) fn settled(&self, progress: &Progress) -> bool {
-        self.depots().all(|(id, ..)| progress.contains_key(&id))
+        self.depots().all(|(id, _)| progress.contains_key(&id))
     }
 
-    /// Gives new sources their start positions as soon as those can be known; says whether any
-    /// was given.
+    /// Gives new sources their start positions as soon as all partitions have told theirs; says
+    /// whether any was given.
     pub(super) fn settle(&self, progress: &mut Progress) -> bool {
         let mut changed = false;
-        for (id, partitions, start) in self.depots() {
+        for (id, partitions) in self.depots() {
             if progress.contains_key(&id) {
                 continue;
             }
@@ -88,14 +87,8 @@ impl Intake {
             let Some(ends) = ends else {
                 continue;
             };
-            let at = |(partition, end): (usize, &End)| match start {
-                StartFrom::Beginning => end.start,
-                StartFrom::End => end.end,
-                StartFrom::Offsets(offsets) => offsets
-                    .get(partition)
-                    .map_or(end.start, |at| (*at).clamp(end.start, end.end)),
-            };
-            progress.insert(id, ends.iter().enumerate().map(at).collect());
+            let at = |end: &End| end.begin.clamp(end.start, end.end);
+            progress.insert(id, ends.iter().map(at).collect());
             changed = true;
         }
         changed
@@ -170,11 +163,9 @@ impl Intake {
         self.ends.iter().map(behind).sum()
     }
 
-    fn depots(&self) -> impl Iterator<Item = (SourceId, u32, &StartFrom)> {
+    fn depots(&self) -> impl Iterator<Item = (SourceId, u32)> {
         self.sources.iter().filter_map(|source| match &source.kind {
-            SourceKind::Depot {
-                partitions, start, ..
-            } => Some((source.id, *partitions, start)),
+            SourceKind::Depot { partitions, .. } => Some((source.id, *partitions)),
             SourceKind::Tick { .. } => None,
         })
     }

@@ -9,7 +9,9 @@
 //! 2. Every event of the tree acks the XOR of the edges it consumed and emitted. Zero: done.
 //! 3. Or the tree fails, or takes too long (S-8): the record is retried by mode and policy, under
 //!    a new tree, so that late acks of the old one count for nothing; or it is given up.
-//! 4. When all records before are done too, the progress passes it and is checkpointed in time.
+//! 4. When all records before are done too, the progress passes it. It is stored with the writes
+//!    that finish the record where that is possible ([`Tracker::progress_with`]), along with other
+//!    writes, and by a checkpoint of its own when none comes in time or nothing is left to do.
 //!
 //! In mode `None` nothing may run twice: deliveries keep within `reach` of the durable checkpoint,
 //! and a restart begins after that reach. What must stay true: the list in `stream`, and `check`.
@@ -52,6 +54,8 @@ pub struct Tracker {
     checkpointed: u64,
     checkpoint_durable: Option<u64>,
     checkpoint_at: Now,
+    /// When the last record was done and none was left.
+    idle_since: Now,
     paused: bool,
     pause_announced: bool,
     failure_count: u64,
@@ -104,6 +108,7 @@ impl Tracker {
             checkpointed: 0,
             checkpoint_durable: None,
             checkpoint_at: Now(0),
+            idle_since: Now(0),
             paused: false,
             pause_announced: false,
             failure_count: 0,
@@ -123,8 +128,10 @@ impl Tracker {
                 checkpoint,
                 start,
                 end,
+                paused,
                 seed,
             } => {
+                self.paused = paused;
                 self.handle_boot(now, checkpoint, start..end, seed);
             }
             Input::DepotEnd { end } => self.end = self.end.max(end),
@@ -150,6 +157,10 @@ impl Tracker {
             }
             Input::Checkpointed { progress } => {
                 self.checkpoint_durable = self.checkpoint_durable.max(Some(progress));
+                // A record that was done with the write, and timed out before it was durable, is
+                // retried: the write knows more than the window.
+                let known = progress.min(self.window.base());
+                self.checkpointed = self.checkpointed.max(known);
             }
             Input::Pause => self.pause(),
             Input::Resume => self.paused = false,
@@ -172,7 +183,7 @@ impl Tracker {
                 }
             }
         }
-        if self.checkpoint_at <= now {
+        if self.checkpoint_due() <= now {
             self.checkpoint(now);
         }
         self.pump(now);
@@ -189,7 +200,7 @@ impl Tracker {
             .map(|(due, _)| *due)
             .filter(|_| !self.paused);
         let ahead = self.window.base() > self.checkpointed;
-        let checkpoint = ahead.then_some(self.checkpoint_at);
+        let checkpoint = ahead.then_some(self.checkpoint_due());
         let held = self.room() > 0 && self.window.next() < self.end && !self.paused;
         let hold = held.then_some(self.hold_until);
         [timeout, retry, checkpoint, hold]
@@ -208,6 +219,31 @@ impl Tracker {
     #[must_use]
     pub fn progress(&self) -> u64 {
         self.window.base()
+    }
+
+    /// What the progress will be once these acks count. A write whose events they acknowledge may
+    /// store it: then the record is done if and only if its last write is there.
+    #[must_use]
+    pub fn progress_with(&self, acks: impl Iterator<Item = (TreeId, u64)>) -> u64 {
+        let base = self.window.base();
+        let mut settled = vec![0; self.window.len()];
+        for (tree, xor) in acks {
+            if let Some(offset) = self.window.find(tree) {
+                settled[(offset - base) as usize] ^= xor;
+            }
+        }
+        let done = |(slot, xor): &(Slot, u64)| match slot {
+            Slot::Running { pending, .. } => pending == xor,
+            Slot::Done => true,
+            Slot::Waiting | Slot::GivenUp => false,
+        };
+        base + self.window.slots().zip(settled).take_while(done).count() as u64
+    }
+
+    /// Whether it goes on, or is paused and nothing runs any more.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        !self.paused || self.window.running() == 0
     }
 
     /// Whether an ACK append waits for the tree: only then are its ack returns worth gathering.
@@ -479,9 +515,22 @@ impl Tracker {
         {
             self.timeouts.pop_front();
         }
+        if self.window.unfinished() == 0 {
+            self.idle_since = now;
+        }
         let ahead = self.window.base().saturating_sub(self.checkpointed);
         if ahead >= self.options.checkpoint_records {
             self.checkpoint(now);
+        }
+    }
+
+    /// When there will have been enough waiting for a write that progress could ride along with.
+    fn checkpoint_due(&self) -> Now {
+        match self.window.unfinished() {
+            0 => self
+                .checkpoint_at
+                .min(self.idle_since.after(self.options.checkpoint_idle)),
+            _ => self.checkpoint_at,
         }
     }
 

@@ -60,6 +60,11 @@ impl Window {
         self.running
     }
 
+    /// The slots in order of offset, from the first that is not done.
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.slots.iter().copied()
+    }
+
     pub(super) fn get(&self, offset: u64) -> Option<Slot> {
         let index = usize::try_from(offset.checked_sub(self.base)?).ok()?;
         self.slots.get(index).copied()

@@ -11,8 +11,7 @@ use core::time::Duration;
 use crate::ids::{Attempt, MicrobatchId, Origin, Position, SourceId, TaskId, mix};
 use crate::microbatch::{
     Coordinator, CoordinatorEffect, CoordinatorInput as Input, CoordinatorOptions, Failure, Ledger,
-    Participant, ParticipantInput, Source, SourceKind, SourceWork, StartFrom, ToCoordinator,
-    ToParticipant,
+    Participant, ParticipantInput, Source, SourceKind, SourceWork, ToCoordinator, ToParticipant,
 };
 use crate::policy::{Exhausted, FailurePolicy};
 use crate::tests::script::{self, Command};
@@ -123,13 +122,8 @@ fn options(command: &Command<'_>) -> CoordinatorOptions {
         then,
     };
     let tasks = command.number("tasks").unwrap_or(2) as u32;
-    let start = match command.text("from") {
-        Some("end") => StartFrom::End,
-        _ => StartFrom::Beginning,
-    };
     let kind = SourceKind::Depot {
         partitions: tasks,
-        start,
         max_records: 3,
         max_bytes: 1 << 20,
     };
@@ -179,6 +173,7 @@ impl Stage {
                 partition: command.need("partition") as u32,
                 start: command.number("start").unwrap_or(0),
                 end: command.need("to"),
+                begin: command.number("begin").unwrap_or(0),
                 record_bytes: command.number("bytes").unwrap_or(0),
             }),
             "persisted" => self.tell(Input::Persisted { token: self.token }),

@@ -13,7 +13,7 @@ use crate::ids::{MicrobatchId, Origin, Position, SourceId, TaskId, mix};
 use crate::microbatch::{
     Admission, Coordinator, CoordinatorEffect, CoordinatorInput, CoordinatorOptions, DeadLetter,
     Failure, Ledger, Participant, ParticipantEffect, ParticipantInput, Phase, Source, SourceKind,
-    SourceWork, StartFrom, ToCoordinator, ToParticipant,
+    SourceWork, ToCoordinator, ToParticipant,
 };
 use crate::policy::{Exhausted, FailurePolicy};
 use crate::tests::Random;
@@ -186,7 +186,6 @@ impl World {
         };
         let depot = SourceKind::Depot {
             partitions: self.tasks.len() as u32,
-            start: StartFrom::Beginning,
             max_records: 4,
             max_bytes: u64::MAX,
         };
@@ -254,6 +253,7 @@ impl World {
             partition: partition as u32,
             start: 0,
             end: self.depot[partition],
+            begin: 0,
             record_bytes: 0,
         };
         // Errors surface at the next effect.

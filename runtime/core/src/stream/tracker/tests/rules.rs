@@ -54,6 +54,7 @@ fn options(command: &Command<'_>) -> TrackerOptions {
         timeout: Duration::from_millis(1000),
         checkpoint_records: command.number("checkpoint").unwrap_or(100),
         checkpoint_interval: Duration::from_millis(5000),
+        checkpoint_idle: Duration::from_millis(command.number("idle").unwrap_or(5000)),
         first_attempt_decides: command.text("patient").is_none(),
     }
 }
@@ -68,6 +69,7 @@ impl Stage {
                     checkpoint: command.number("checkpointed"),
                     start: command.number("start").unwrap_or(0),
                     end: command.need("end"),
+                    paused: command.text("paused").is_some(),
                     seed: 7,
                 });
             }
@@ -85,6 +87,11 @@ impl Stage {
             "done" => {
                 let (tree, xor) = self.trees[&command.need("record")];
                 self.tell(Input::Ack { tree, xor });
+            }
+            "carried" => {
+                let (tree, xor) = self.trees[&command.need("record")];
+                let acks = [(tree, xor)].into_iter();
+                return format!("progress {}\n", self.tracker.progress_with(acks));
             }
             "half" => {
                 let (tree, _) = self.trees[&command.need("record")];

@@ -69,6 +69,8 @@ pub(super) struct World {
     given_up: BTreeSet<u64>,
     watched: BTreeSet<u64>,
     silent: bool,
+    /// An operator's wish, which outlives restarts.
+    paused: bool,
     faults: bool,
     lossy: bool,
     /// One in so many records always fails.
@@ -99,6 +101,7 @@ impl World {
             timeout: Duration::from_millis(50),
             checkpoint_records: [1, 4, 1000][random.below(3)],
             checkpoint_interval: Duration::from_millis(10),
+            checkpoint_idle: Duration::from_millis([1, 10][random.below(2)]),
             first_attempt_decides: random.one_in(2),
         };
         let poison = (then != Exhausted::Pause && random.one_in(2)).then_some(9);
@@ -117,6 +120,7 @@ impl World {
             given_up: BTreeSet::new(),
             watched: BTreeSet::new(),
             silent: false,
+            paused: false,
             faults: true,
             lossy: random.one_in(2),
             poison,
@@ -146,11 +150,11 @@ impl World {
         match self.random.below(40) {
             0..=7 => self.append(),
             8 => self.restart(),
-            9 => self.tell(Input::Pause),
-            10..=12 => {
-                self.silent = false;
-                self.tell(Input::Resume);
+            9 => {
+                self.paused = true;
+                self.tell(Input::Pause);
             }
+            10..=12 => self.resume(),
             13..=15 => self.time_passes(),
             _ => self.land(),
         }
@@ -161,9 +165,8 @@ impl World {
     fn heal(&mut self) -> Result<(), String> {
         self.faults = false;
         for _ in 0..30_000 {
-            if self.silent {
-                self.silent = false;
-                self.tell(Input::Resume);
+            if self.silent || self.paused {
+                self.resume();
             }
             self.drain()?;
             if self.flying.is_empty() && self.tracker.progress() == self.end {
@@ -200,6 +203,12 @@ impl World {
         self.tracker.on_input(Now(self.now), input);
     }
 
+    fn resume(&mut self) {
+        self.silent = false;
+        self.paused = false;
+        self.tell(Input::Resume);
+    }
+
     /// The process dies; writes that were under way may or may not have reached the disk.
     fn restart(&mut self) {
         self.restarts += 1;
@@ -219,13 +228,14 @@ impl World {
     }
 
     fn boot(&mut self) {
-        self.silent = false;
+        self.silent = self.paused;
         let seed = self.random.next();
         let (checkpoint, end) = (self.durable, self.end);
         self.tell(Input::Boot {
             checkpoint,
             start: 0,
             end,
+            paused: self.paused,
             seed,
         });
         if self.options.retry == RetryMode::None {
@@ -305,6 +315,11 @@ impl World {
         state.open -= 1;
         if state.open == 0 && !state.failed {
             self.done.insert(offset);
+        }
+        if self.random.one_in(2) {
+            // The write that the ack waits for carries the progress there will be.
+            let progress = self.tracker.progress_with([(tree, xor)].into_iter());
+            self.flying.push(Flying::Checkpoint { progress });
         }
         self.flying.push(Flying::Ack { tree, xor });
     }
