@@ -4,6 +4,7 @@
 //! too. What must stay true: each `--help` ends with examples that work as printed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -18,12 +19,38 @@ Examples:
 
 Exit codes:
   0 ok   1 failed   2 usage   3 not found   4 refused by a rule or a safety check
-  5 no server reached, or it is not ready   6 timed out: it may have happened   130 interrupted
+  5 no server reached, or it is not ready   6 no answer: it may have happened
+  7 the time of --timeout was over          130 interrupted
 
 A server is found by --url, then RAMA_URL, then the file .rama/http in this directory or one above
 it, which a running `rama dev` writes.";
 
+/// The end of the help of commands that ask a server.
+macro_rules! asks {
+    ($text:expr) => {
+        concat!(
+            $text,
+            "\n\nExit codes:\n  \
+             0 ok   1 failed   2 usage   3 not found   4 refused by a rule or a safety check\n  \
+             5 no server reached, or it is not ready   6 no answer: it may have happened\n  \
+             7 the time of --timeout was over          130 interrupted"
+        )
+    };
+}
+
+/// The end of the help of commands that work here.
+macro_rules! works {
+    ($text:expr) => {
+        concat!(
+            $text,
+            "\n\nExit codes:\n  \
+             0 ok   1 failed   2 usage   3 not found   4 refused by a rule or a safety check"
+        )
+    };
+}
+
 const GLOBAL: &str = "Options of every command";
+const SERVER: &str = "The server";
 
 /// Rama in Rust: depots, topologies and PStates on thread-per-core io_uring.
 #[derive(Parser, Debug)]
@@ -51,19 +78,42 @@ pub struct Rama {
     )]
     #[arg(help_heading = GLOBAL, display_order = 900, value_name = "FORM")]
     pub output: Format,
-    /// Address of the server, such as http://127.0.0.1:8888 [env: RAMA_URL].
-    #[arg(
-        long,
-        global = true,
-        env = "RAMA_URL",
-        hide_env = true,
-        value_name = "URL"
-    )]
-    #[arg(help_heading = GLOBAL, display_order = 901)]
-    pub url: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// Which server a command asks, and for how long.
+#[derive(Args, Clone, Debug)]
+pub struct Server {
+    /// Address of the server, such as http://127.0.0.1:8888 [env: RAMA_URL].
+    #[arg(long, env = "RAMA_URL", hide_env = true, value_name = "URL")]
+    #[arg(help_heading = SERVER, display_order = 800)]
+    pub url: Option<String>,
+    /// Give up after this long, such as 500ms, 10s or 2m, with exit code 7; what was sent by then
+    /// may have happened [default: no limit for the command, 65s for each answer].
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(help_heading = SERVER, display_order = 801)]
+    pub timeout: Option<Duration>,
+}
+
+/// `500ms`, `10s`, `2m`; a bare number is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let unit = text.find(|char: char| !char.is_ascii_digit() && char != '.');
+    let (number, unit) = text.split_at(unit.unwrap_or(text.len()));
+    let seconds = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        _ => return Err("write a number with ms, s or m".to_owned()),
+    };
+    let number: f64 = number
+        .parse()
+        .map_err(|_| "write a number with ms, s or m")?;
+    Duration::try_from_secs_f64(number * seconds)
+        .ok()
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| "it is not a time that can pass".to_owned())
 }
 
 /// How results are printed.
@@ -136,7 +186,8 @@ pub enum Command {
     },
 }
 
-const QUICKSTART: &str = "\
+const QUICKSTART: &str = works!(
+    "\
 A word is a maximal run of alphabetic characters (Unicode), lower-cased. Lines are appended to the
 depot *lines of the module WordCount; a microbatch topology counts them exactly once into
 $$exact_counts. Without --data-dir the data goes to a temporary directory and is removed at the end.
@@ -145,7 +196,8 @@ Examples:
   rama quickstart
   rama quickstart --file some.txt --counts counts.json
   rama quickstart --data-dir /var/tmp/words
-  rama quickstart --output json";
+  rama quickstart --output json"
+);
 
 /// `rama quickstart`
 #[derive(Args, Debug)]
@@ -164,7 +216,8 @@ pub struct Quickstart {
     pub top: usize,
 }
 
-const DEV: &str = "\
+const DEV: &str = works!(
+    "\
 BINARY is a module's own program (made with `rama::main!`); it is run as `BINARY dev …`. Without it
 and without --example, in a directory with a Cargo.toml, the project there is built and run.
 Data survives Ctrl-C and kill -9. The next free port is taken when 8888 is not free.
@@ -172,7 +225,8 @@ Data survives Ctrl-C and kill -9. The next free port is taken when 8888 is not f
 Examples:
   rama dev --example bank
   rama dev ./target/release/my_module --port 9000
-  cd my_project && rama dev";
+  cd my_project && rama dev"
+);
 
 /// `rama dev`
 #[derive(Args, Debug)]
@@ -203,14 +257,16 @@ pub enum Example {
     TimeSeries,
 }
 
-const NEW: &str = "\
+const NEW: &str = works!(
+    "\
 The project depends on the crate `rama` by path: this command's own checkout, or the one named with
 --rama. With it comes that checkout's Cargo.lock, so that `cargo test` needs no network.
 
 Examples:
   rama new clicks
   rama new shop --template bank
-  rama new clicks --rama ~/src/rama && cd clicks && cargo test";
+  rama new clicks --rama ~/src/rama && cd clicks && cargo test"
+);
 
 /// `rama new`
 #[derive(Args, Debug)]
@@ -235,14 +291,16 @@ pub enum Template {
     Bank,
 }
 
-const APPEND: &str = "\
+const APPEND: &str = asks!(
+    "\
 JSON is one record; `-` reads records from stdin, one JSON value a line. Strings need their quotes:
 '\"text\"'. The depot's * may be left out.
 
 Examples:
   rama append WordCount/lines '\"hello world\"'
   rama append Bank/deposits '{\"user\": 1, \"cents\": 500}' --ack append-ack
-  jq -c .[] records.json | rama append Bank/transfers -";
+  jq -c .[] records.json | rama append Bank/transfers - --batch 500"
+);
 
 /// `rama append`
 #[derive(Args, Debug)]
@@ -256,6 +314,13 @@ pub struct Append {
     /// What must have happened before the answer.
     #[arg(long, value_enum, default_value_t)]
     pub ack: Ack,
+    /// With `-`: send so many lines at once; each is answered, in order.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub batch: u16,
+    /// Which server.
+    #[command(flatten)]
+    pub server: Server,
 }
 
 /// Ack levels (spec D-15).
@@ -271,14 +336,17 @@ pub enum Ack {
     None,
 }
 
-const SELECT: &str = "\
+const SELECT: &str = asks!(
+    "\
 PATH is a JSON list of keys and navigators: [\"key\"], [\"key\", [\"all\"]],
 [\"key\", [\"sortedMapRange\", 1, 9]]. The PState's $$ may be left out.
 
 Examples:
   rama select WordCount/counts '[\"hello\"]' --one
   rama select Bank/funds '[1]' --one --output json
-  rama select Bank/outgoing '[1, [\"all\"]]' --output jsonl";
+  rama select Bank/outgoing '[1, [\"all\"]]' --output jsonl
+  rama select Bank/funds '[1]' --one --timeout 500ms"
+);
 
 /// `rama select`
 #[derive(Args, Debug)]
@@ -292,15 +360,22 @@ pub struct Select {
     /// Exactly one result, printed bare; anything else is refused.
     #[arg(long)]
     pub one: bool,
+    /// Which server.
+    #[command(flatten)]
+    pub server: Server,
 }
 
-const WATCH: &str = "\
+const WATCH: &str = asks!(
+    "\
 The path must have one result. The current value comes first; a slow reader skips values, never the
-newest one.
+newest one. A server that goes away is waited for, with growing pauses; when it is back, stderr says
+so and the current value is printed if it is another one.
 
 Examples:
   rama watch WordCount/counts '[\"hello\"]'
-  rama watch Bank/funds '[1]' --count 3 --output jsonl";
+  rama watch Bank/funds '[1]' --count 3 --output jsonl
+  rama watch Bank/funds '[1]' --count 1 --no-reconnect --timeout 5s"
+);
 
 /// `rama watch`
 #[derive(Args, Debug)]
@@ -314,26 +389,39 @@ pub struct Watch {
     /// End after so many values.
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
+    /// End with exit code 5 when the server goes away, instead of waiting for it to come back.
+    #[arg(long)]
+    pub no_reconnect: bool,
+    /// Which server.
+    #[command(flatten)]
+    pub server: Server,
 }
 
-const STATUS: &str = "\
+const STATUS: &str = asks!(
+    "\
 Examples:
   rama status
   rama status Bank
-  rama status --output json";
+  rama status --output json"
+);
 
 /// `rama status`
 #[derive(Args, Debug)]
 pub struct Status {
     /// Only this module.
     pub module: Option<String>,
+    /// Which server.
+    #[command(flatten)]
+    pub server: Server,
 }
 
-const DEAD_LETTERS: &str = "\
+const DEAD_LETTERS: &str = asks!(
+    "\
 Examples:
   rama dead-letters list Bank
   rama dead-letters replay Bank 0-7 1-3
-  rama dead-letters drop Bank --all --yes";
+  rama dead-letters drop Bank --all --yes"
+);
 
 /// `rama dead-letters`
 #[derive(Subcommand, Debug)]
@@ -343,6 +431,9 @@ pub enum DeadLetters {
     List {
         /// The module.
         module: String,
+        /// Which server.
+        #[command(flatten)]
+        server: Server,
     },
     /// Give them to their topology again.
     #[command(after_help = DEAD_LETTERS)]
@@ -370,15 +461,20 @@ pub struct Letters {
     /// All of them.
     #[arg(long)]
     pub all: bool,
+    /// Which server.
+    #[command(flatten)]
+    pub server: Server,
 }
 
-const DOCTOR: &str = "\
+const DOCTOR: &str = works!(
+    "\
 Each check that fails prints what to do. Exit code 1 when a needed one fails.
 
 Examples:
   rama doctor
   rama doctor --dir /var/lib/rama
-  rama doctor --output json";
+  rama doctor --output json"
+);
 
 /// `rama doctor`
 #[derive(Args, Debug)]
@@ -388,7 +484,8 @@ pub struct Doctor {
     pub dir: PathBuf,
 }
 
-const INSPECT: &str = "\
+const INSPECT: &str = works!(
+    "\
 Every checksum of every segment and table is compared. Works without a server, on any directory with
 data of task groups below it; of one in use, inspect a copy, in which the end of the newest segment
 may be torn. States: sealed, open, empty, torn (the end of a last write that nobody was told is
@@ -396,7 +493,8 @@ durable), whole, leftover (a file that nothing names), damaged. Exit code 1 when
 
 Examples:
   rama inspect .rama
-  rama inspect /var/lib/rama --output json";
+  rama inspect /var/lib/rama --output json"
+);
 
 /// `rama inspect`
 #[derive(Args, Debug)]
@@ -405,13 +503,15 @@ pub struct Inspect {
     pub path: PathBuf,
 }
 
-const CONFIG: &str = "\
+const CONFIG: &str = works!(
+    "\
 Precedence: defaults, then ./rama.toml or --config FILE, then RAMA_<SECTION>__<KEY>, then flags.
 
 Examples:
   rama config show
   RAMA_HTTP__PORT=9000 rama config show
-  rama config check deploy/rama.toml";
+  rama config check deploy/rama.toml"
+);
 
 /// `rama config`
 #[derive(Subcommand, Debug)]
@@ -431,13 +531,17 @@ pub enum Config {
     },
 }
 
-const COMPLETIONS: &str = "\
+const COMPLETIONS: &str = works!(
+    "\
 Examples:
   rama completions bash > ~/.local/share/bash-completion/completions/rama
   rama completions zsh > ~/.zfunc/_rama
-  rama completions fish > ~/.config/fish/completions/rama.fish";
+  rama completions fish > ~/.config/fish/completions/rama.fish"
+);
 
-const MAN: &str = "\
+const MAN: &str = works!(
+    "\
 Examples:
   rama man | man -l -
-  rama man ~/.local/share/man/man1";
+  rama man ~/.local/share/man/man1"
+);

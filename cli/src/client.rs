@@ -6,7 +6,7 @@
 
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rama_gateway::dev::ADDRESS_FILE;
 use rama_gateway::problem::Problem;
@@ -15,6 +15,7 @@ use serde_json::Value;
 use ureq::Agent;
 use ureq::http::{HeaderMap, Response};
 
+use crate::args;
 use crate::error::{Exit, Failure, Result};
 
 /// Where a server listens by default.
@@ -25,6 +26,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(65);
 
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
+type Answered = Result<Response<ureq::Body>, ureq::Error>;
+
 /// Whether a request may leave something behind, which decides what a lost answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -34,43 +37,79 @@ pub enum Effect {
     Changes,
 }
 
-/// A server's address.
+/// A server's address, and until when it is asked.
 pub struct Client {
+    given: Option<String>,
     url: String,
     /// Who said so, for the error text.
     source: String,
     agent: Agent,
+    /// The time of `--timeout`, and when it is over.
+    limit: Option<(Duration, Instant)>,
 }
 
 impl Client {
     /// The server of `--url` (or `RAMA_URL`), of this directory, or the default one.
-    pub fn new(url: Option<String>) -> Client {
-        let (url, source) = match (url, address_file()) {
-            (Some(url), _) => (url, "--url or RAMA_URL".to_owned()),
-            (None, Some((url, path))) => (url, path.display().to_string()),
-            (None, None) => (DEFAULT_URL.to_owned(), "the default address".to_owned()),
-        };
-        let url = url.trim_end_matches('/').to_owned();
-        let url = if url.contains("://") {
-            url
-        } else {
-            format!("http://{url}")
-        };
+    pub fn new(server: &args::Server) -> Client {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_MAX))
             .timeout_recv_response(Some(ANSWER_MAX));
+        let limit = server.timeout.map(|time| (time, Instant::now() + time));
+        let (url, source) = find(server.url.as_deref());
         Client {
+            given: server.url.clone(),
             url,
             source,
             agent: config.build().into(),
+            limit,
         }
+    }
+
+    /// Where the server is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Looks for the server's address again.
+    pub fn find_again(&mut self) {
+        (self.url, self.source) = find(self.given.as_deref());
+    }
+
+    /// Waits, but not longer than `--timeout` allows.
+    pub fn pause(&self, pause: Duration) -> Result<()> {
+        let left = self.left()?.unwrap_or(pause);
+        std::thread::sleep(pause.min(left));
+        self.left().map(drop)
+    }
+
+    /// What is left of `--timeout`.
+    fn left(&self) -> Result<Option<Duration>> {
+        let Some((_, end)) = self.limit else {
+            return Ok(None);
+        };
+        match end.checked_duration_since(Instant::now()) {
+            Some(left) if !left.is_zero() => Ok(Some(left)),
+            _ => Err(self.late("nothing more was sent")),
+        }
+    }
+
+    fn late(&self, consequence: &str) -> Failure {
+        let time = self.limit.map_or(Duration::ZERO, |(time, _)| time);
+        let text = format!("no answer from {} within {time:?}: {consequence}", self.url);
+        Failure::new(Exit::Late, text, "give it longer with --timeout")
+    }
+
+    fn is_late(&self) -> bool {
+        self.limit.is_some_and(|(_, end)| Instant::now() >= end)
     }
 
     /// Reads a JSON document.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        let answer = self.agent.get(format!("{}{path}", self.url)).call();
-        self.document(answer, Effect::Reads).map(|(_, body)| body)
+        let request = self.agent.get(format!("{}{path}", self.url));
+        let request = request.config().timeout_global(self.left()?).build();
+        self.document(request.call(), Effect::Reads)
+            .map(|(_, body)| body)
     }
 
     /// Sends a JSON document, reads another, with the headers.
@@ -80,7 +119,7 @@ impl Client {
         body: &Value,
         effect: Effect,
     ) -> Result<(HeaderMap, T)> {
-        self.document(self.send(path, body), effect)
+        self.document(self.send(path, body)?, effect)
     }
 
     /// Sends a JSON document and follows the server-sent events: `visit(event, data)` until it
@@ -91,7 +130,7 @@ impl Client {
         body: &Value,
         mut visit: impl FnMut(&str, &str) -> Result<bool>,
     ) -> Result<()> {
-        let response = self.checked(self.send(path, body), Effect::Reads)?;
+        let response = self.checked(self.send(path, body)?, Effect::Reads)?;
         let mut event = String::new();
         for line in BufReader::new(response.into_body().into_reader()).lines() {
             let line = line.map_err(|cause| self.lost(&cause.to_string()))?;
@@ -104,16 +143,16 @@ impl Client {
         Err(self.lost("the server ended the stream"))
     }
 
-    fn send(&self, path: &str, body: &Value) -> Result<Response<ureq::Body>, ureq::Error> {
+    fn send(&self, path: &str, body: &Value) -> Result<Answered> {
         let request = self.agent.post(format!("{}{path}", self.url));
-        request
-            .header("content-type", "application/json")
-            .send(body.to_string())
+        let request = request.config().timeout_global(self.left()?).build();
+        let request = request.header("content-type", "application/json");
+        Ok(request.send(body.to_string()))
     }
 
     fn document<T: DeserializeOwned>(
         &self,
-        answer: Result<Response<ureq::Body>, ureq::Error>,
+        answer: Answered,
         effect: Effect,
     ) -> Result<(HeaderMap, T)> {
         let (head, body) = self.checked(answer, effect)?.into_parts();
@@ -122,11 +161,7 @@ impl Client {
         Ok((head.headers, body))
     }
 
-    fn checked(
-        &self,
-        answer: Result<Response<ureq::Body>, ureq::Error>,
-        effect: Effect,
-    ) -> Result<Response<ureq::Body>> {
+    fn checked(&self, answer: Answered, effect: Effect) -> Result<Response<ureq::Body>> {
         let response = answer.map_err(|cause| self.unreached(&cause, effect))?;
         if response.status().is_success() {
             return Ok(response);
@@ -144,6 +179,8 @@ impl Client {
     fn unreached(&self, cause: &ureq::Error, effect: Effect) -> Failure {
         let url = &self.url;
         match cause {
+            _ if self.is_late() && effect == Effect::Changes => self.late("it may have happened"),
+            _ if self.is_late() => self.late("nothing was changed"),
             ureq::Error::BadUri(_) | ureq::Error::Http(_) => Failure::new(
                 Exit::Usage,
                 format!("{url} (from {}) is not an address: {cause}", self.source),
@@ -167,6 +204,9 @@ impl Client {
     }
 
     fn lost(&self, cause: &str) -> Failure {
+        if self.is_late() {
+            return self.late("nothing was changed");
+        }
         Failure::new(
             Exit::Unreachable,
             format!("lost the server at {}: {cause}", self.url),
@@ -183,6 +223,20 @@ impl Client {
             ),
             "check --url, RAMA_URL and the file .rama/http",
         )
+    }
+}
+
+/// The address that was given, that a server left here, or the default; and who says so.
+fn find(given: Option<&str>) -> (String, String) {
+    let (url, source) = match (given, address_file()) {
+        (Some(url), _) => (url.to_owned(), "--url or RAMA_URL".to_owned()),
+        (None, Some((url, path))) => (url, path.display().to_string()),
+        (None, None) => (DEFAULT_URL.to_owned(), "the default address".to_owned()),
+    };
+    let url = url.trim_end_matches('/');
+    match url.contains("://") {
+        true => (url.to_owned(), source),
+        false => (format!("http://{url}"), source),
     }
 }
 

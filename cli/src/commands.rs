@@ -26,18 +26,13 @@ use crate::error::{Exit, Failure, Result};
 
 /// Runs one command.
 pub fn run(args: Rama) -> Result<ExitCode> {
-    let Rama {
-        output,
-        url,
-        command,
-    } = args;
-    let client = || Client::new(url.clone());
+    let Rama { output, command } = args;
     match command {
-        Command::Append(args) => append::run(&client(), output, &args)?,
-        Command::Select(args) => select::run(&client(), output, &args)?,
-        Command::Watch(args) => watch::run(&client(), output, &args)?,
-        Command::Status(args) => status::run(&client(), output, &args)?,
-        Command::DeadLetters { command } => dead_letters::run(&client(), output, &command)?,
+        Command::Append(args) => append::run(&Client::new(&args.server), output, &args)?,
+        Command::Select(args) => select::run(&Client::new(&args.server), output, &args)?,
+        Command::Watch(args) => watch::run(output, &args)?,
+        Command::Status(args) => status::run(&Client::new(&args.server), output, &args)?,
+        Command::DeadLetters { command } => dead_letters::run(output, &command)?,
         Command::Config { command } => config::run(output, &command)?,
         Command::Completions { shell } => paper::completions(shell)?,
         Command::Man { dir } => paper::manual(dir.as_deref())?,

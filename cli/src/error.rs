@@ -29,6 +29,8 @@ pub enum Exit {
     Unreachable = 5,
     /// It may have happened.
     Unknown = 6,
+    /// The time of `--timeout` was over.
+    Late = 7,
 }
 
 impl From<Exit> for ExitCode {
@@ -88,6 +90,11 @@ impl Failure {
             text: format!("{place}: {}", self.text),
             ..self
         }
+    }
+
+    /// What happened, in one line.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Writes it to stderr: for people, or as JSON when results are JSON.

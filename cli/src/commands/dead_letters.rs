@@ -12,15 +12,15 @@ use crate::client::{Client, Effect, segment};
 use crate::error::{Exit, Failure, Result};
 use crate::output::{self, columns};
 
-pub fn run(client: &Client, format: Format, command: &args::DeadLetters) -> Result<()> {
+pub fn run(format: Format, command: &args::DeadLetters) -> Result<()> {
     match command {
-        args::DeadLetters::List { module } => list(client, format, module),
-        args::DeadLetters::Replay(letters) => settle(client, format, letters, "replay"),
+        args::DeadLetters::List { module, server } => list(&Client::new(server), format, module),
+        args::DeadLetters::Replay(letters) => settle(format, letters, "replay"),
         args::DeadLetters::Drop { letters, yes } => {
             if !yes {
                 confirm(letters)?;
             }
-            settle(client, format, letters, "drop")
+            settle(format, letters, "drop")
         }
     }
 }
@@ -47,14 +47,15 @@ fn list(client: &Client, format: Format, module: &str) -> Result<()> {
     })
 }
 
-fn settle(client: &Client, format: Format, letters: &Letters, verb: &str) -> Result<()> {
+fn settle(format: Format, letters: &Letters, verb: &str) -> Result<()> {
     let body = if letters.all {
         json!({"all": true})
     } else {
         json!({ "ids": letters.ids })
     };
     let path = format!("/rest/{}/dead-letters/{verb}", segment(&letters.module));
-    let (_, answer): (_, Value) = client.post(&path, &body, Effect::Changes)?;
+    let (_, answer): (_, Value) =
+        Client::new(&letters.server).post(&path, &body, Effect::Changes)?;
     let done = if verb == "drop" {
         "dropped"
     } else {

@@ -218,12 +218,14 @@ fn table(report: &Report) -> String {
          {seconds:.2} s: {:.0} words/s\nHTTP    {} (while it ran)",
         report.words_per_second, report.http
     ));
-    let (server, command) = match &report.data_dir {
-        Some(dir) => (
+    let append = "append WordCount/lines '\"hello world\"'".to_owned();
+    let (server, command) = match (&report.data_dir, report.top.first()) {
+        (Some(dir), Some(Top { word, .. })) => (
             format!(" --data-dir {}", dir.display()),
-            "select WordCount/exact_counts '[\"lord\"]' --one",
+            format!("select WordCount/exact_counts '[\"{word}\"]' --one"),
         ),
-        None => (String::new(), "append WordCount/lines '\"hello world\"'"),
+        (Some(dir), None) => (format!(" --data-dir {}", dir.display()), append),
+        (None, _) => (String::new(), append),
     };
     text.push_str(&format!(
         "\nNext    rama dev --example word-count{server}\n        rama {command}"

@@ -1,8 +1,10 @@
 //! Commands that ask a server, against a real one.
 
+use std::io::{BufRead, BufReader, Lines};
 use std::net::TcpListener;
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 
-use crate::command::{all, run, without_numbers};
+use crate::command::{RAMA, all, directory, run, without_numbers};
 use crate::demo::{Server, server, server_with};
 
 fn on(server: &Server, commands: &[&[&str]]) -> String {
@@ -58,6 +60,148 @@ fn append_reads_records_from_stdin_and_names_the_bad_line() {
         "\"a\"\nb\n\"c\"\n",
     );
     insta::assert_snapshot!(format!("{good}\n{bad}"));
+}
+
+#[test]
+fn append_sends_lines_in_batches_and_answers_each() {
+    let server = server();
+    let batch = ["append", "Demo/lines", "-", "--batch", "2"];
+    let good = run(&server.url, &batch, "\"a\"\n\"b c\"\n\n\"d\"\n");
+    let lines = [&batch[..], &["--ack", "append-ack", "--output", "jsonl"]].concat();
+    let as_lines = run(&server.url, &lines, "\"e\"\n\"f\"\n\"g\"\n");
+    let bad = run(&server.url, &lines, "\"h\"\n1\n\"i\"\n");
+    let unread = run(&server.url, &lines, "\"j\"\nk\n");
+    let none = run(
+        &server.url,
+        &["append", "Demo/lines", "-", "--batch", "0"],
+        "",
+    );
+    insta::assert_snapshot!([good, as_lines, bad, unread, none].join("\n"));
+}
+
+#[test]
+fn append_names_the_line_of_a_batch_that_failed() {
+    let server = server();
+    let batch = ["append", "Demo/lines", "-", "--batch", "2"];
+    let seen = run(&server.url, &batch, "\"poison\"\n\"a\"\n\"b\"\n");
+    assert!(
+        seen.contains("error: line 1 (the others to line 2 were sent too): "),
+        "{seen}"
+    );
+    assert!(seen.ends_with("--- exit 1\n"), "{seen}");
+}
+
+#[test]
+fn a_command_gives_up_when_its_time_is_over() {
+    let server = server();
+    on(&server, &[&["append", "Demo/lines", "\"be\""]]);
+    insta::assert_snapshot!(on(
+        &server,
+        &[
+            &["append", "Demo/lines", "\"wait\"", "--timeout", "200ms"],
+            &[
+                "watch",
+                "Demo/counts",
+                "[\"nobody\"]",
+                "--count",
+                "2",
+                "--timeout",
+                "0.2s"
+            ],
+            &["status", "--timeout", "2 parsecs"],
+            &["select", "Demo/counts", "[\"be\"]", "--timeout", "0"],
+        ],
+    ));
+    // Every command that asks a server has the limit, and none waits beyond it.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", silent.local_addr().expect("bound"));
+    let asking: [&[&str]; 7] = [
+        &["append", "M/d", "1"],
+        &["select", "M/p", "[1]"],
+        &["watch", "M/p", "[1]"],
+        &["status"],
+        &["dead-letters", "list", "M"],
+        &["dead-letters", "replay", "M", "--all"],
+        &["dead-letters", "drop", "M", "--all", "--yes"],
+    ];
+    for args in asking {
+        let seen = run(&url, &[args, &["--timeout", "100ms"]].concat(), "");
+        assert!(seen.ends_with("--- exit 7\n"), "{seen}");
+    }
+}
+
+/// A watch as a process, with the lines it prints.
+struct Watching {
+    child: Child,
+    values: Lines<BufReader<ChildStdout>>,
+    said: Lines<BufReader<ChildStderr>>,
+}
+
+fn watching(server: &Server, more: &[&str]) -> Watching {
+    let mut child = Command::new(RAMA)
+        .args(["watch", "Demo/last", "[\"be\"]"])
+        .args(more)
+        .env("RAMA_URL", &server.url)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    let values = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let said = BufReader::new(child.stderr.take().expect("piped")).lines();
+    Watching {
+        child,
+        values,
+        said,
+    }
+}
+
+fn next(lines: &mut impl Iterator<Item = std::io::Result<String>>) -> String {
+    let line = lines.next().expect("the command goes on");
+    line.expect("text")
+}
+
+#[test]
+fn a_watch_resumes_when_its_server_is_back() {
+    let dir = directory();
+    let data = dir.path().join("data");
+    let first = server_with(|config| config.cluster.data_dir = data.clone());
+    let port = first
+        .url
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse().ok());
+    let port: u16 = port.expect("an address ends with its port");
+    on(&first, &[&["append", "Demo/lines", "\"be one\""]]);
+    let mut forever = watching(&first, &["--count", "2"]);
+    let mut once = watching(&first, &["--no-reconnect"]);
+    assert_eq!(next(&mut forever.values), "be one");
+    assert_eq!(next(&mut once.values), "be one");
+    let url = first.url.clone();
+    drop(first);
+    assert_eq!(once.child.wait().expect("it ends").code(), Some(5));
+    let said = next(&mut once.said);
+    assert!(
+        said.starts_with(&format!("error: lost the server at {url}: ")),
+        "{said}"
+    );
+    let said = next(&mut forever.said);
+    assert!(said.ends_with("; waiting for it (Ctrl-C ends)"), "{said}");
+    let second = server_with(|config| {
+        config.cluster.data_dir = data.clone();
+        config.http.port = port;
+        config.http.port_tries = 1;
+    });
+    assert_eq!(
+        next(&mut forever.said),
+        format!("resumed at {url}: the value is the same")
+    );
+    on(&second, &[&["append", "Demo/lines", "\"be two\""]]);
+    assert_eq!(
+        next(&mut forever.values),
+        "be two",
+        "the known value is not repeated"
+    );
+    assert_eq!(forever.child.wait().expect("it ends").code(), Some(0));
 }
 
 #[test]

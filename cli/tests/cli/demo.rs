@@ -1,8 +1,8 @@
 //! A development server inside the test: a real cluster with a module that can be made to fail.
 //!
 //! Relies on `Hosting`, which is what `rama dev` runs. Module `Demo`: depot `*lines` on one
-//! partition, `*closed` which takes nothing from clients, PState `$$counts`. The line `poison` fails
-//! its event and becomes a dead letter at once; the line `wait` holds it until the server ends.
+//! partition, `*closed` which takes nothing from clients, PStates `$$counts` and `$$last` (word to
+//! the last line that had it: the same however often a line is processed). The line `poison` fails its event and becomes a dead letter at once; the line `wait` holds it until the server ends.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -17,6 +17,7 @@ use crate::command::directory;
 const LINES: Depot<String> = Depot::named("*lines");
 const CLOSED: Depot<String> = Depot::named("*closed");
 const COUNTS: PState<Map<String, u64>> = PState::named("$$counts");
+const LAST: PState<Map<String, String>> = PState::named("$$last");
 
 #[derive(Clone, Default)]
 struct Demo {
@@ -40,7 +41,7 @@ impl Module for Demo {
         m.depot(LINES, Partition::random()).global();
         m.depot(CLOSED, Partition::disallow());
         let mut s = m.stream("count");
-        let counts = s.pstate(COUNTS);
+        let (counts, last) = (s.pstate(COUNTS), s.pstate(LAST));
         let demo = self.clone();
         s.source_with(LINES, SourceOptions::new().retries(0).then_dead_letter())
             .inspect(move |task, line: &String| match line.as_str() {
@@ -50,11 +51,14 @@ impl Module for Demo {
             })
             .ack_return(|_, line| line.split(' ').count() as u64)
             .flat_map(|_, line: String| {
-                let words = line.split(' ').map(str::to_owned);
-                words.collect::<Vec<_>>()
+                let words = line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+                words.into_iter().map(move |word| (line.clone(), word))
             })
-            .hash_partition(|word| word)
-            .each(move |task, word| counts.key(&word).update(task, |n| n.unwrap_or(0) + 1));
+            .hash_partition(|(_, word)| word)
+            .each(move |task, (line, word)| {
+                counts.key(&word).update(task, |n| n.unwrap_or(0) + 1);
+                last.key(&word).set(task, line);
+            });
     }
 }
 

@@ -291,9 +291,10 @@ impl Layers {
             if let Some(previous) = previous {
                 self.values.insert(key.to_owned(), previous);
             }
+            let default = self.default_of(key);
             return Err(error(
                 what,
-                format!("its default is {}", self.default_of(key)),
+                format!("{}; its default is {default}", cause.hint),
             ));
         }
         Ok(())

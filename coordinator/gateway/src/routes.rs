@@ -172,23 +172,25 @@ fn json(status: StatusCode, body: &impl serde::Serialize) -> Result<Response, Re
     Ok(response)
 }
 
-/// The body, whatever its declared content type (Rama's examples send text/plain).
-fn body<T: DeserializeOwned>(
-    bytes: Result<Bytes, BytesRejection>,
-    wanted: &str,
-) -> Result<T, Refusal> {
-    let bytes = bytes.map_err(|rejection| {
+/// The bytes of the body.
+fn whole(bytes: Result<Bytes, BytesRejection>) -> Result<Bytes, Refusal> {
+    bytes.map_err(|rejection| {
         let code = if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
             Code::TooLarge
         } else {
             Code::Invalid
         };
-        Refusal::new(
-            code,
-            format!("could not read the request body: {}", rejection.body_text()),
-        )
-    })?;
-    serde_json::from_slice(&bytes).map_err(|error| {
+        let why = rejection.body_text();
+        Refusal::new(code, format!("could not read the request body: {why}"))
+    })
+}
+
+/// The body, whatever its declared content type (Rama's examples send text/plain).
+fn body<T: DeserializeOwned>(
+    bytes: Result<Bytes, BytesRejection>,
+    wanted: &str,
+) -> Result<T, Refusal> {
+    serde_json::from_slice(&whole(bytes)?).map_err(|error| {
         Refusal::new(
             Code::Invalid,
             format!("could not read the request body: {error}"),

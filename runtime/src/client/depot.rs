@@ -179,17 +179,113 @@ impl Cluster {
     }
 
     fn send_json(&self, module: &str, name: &str, record: &Value, ack: AckLevel) -> Result<Answer> {
-        let (running, index) = self.depot_of(Some(module), name)?;
-        let definition = &running.layout.definition.depots[usize::from(index)];
-        let bytes = (definition.record.from_json)(record).map_err(|error| {
-            Error::invalid(format!("could not append to {name} of {module}")).caused_by(error)
-        })?;
-        let task = place(self, &running, index, |placement, tasks, random| {
-            placement.place_encoded(&bytes, tasks, random)
-        })?;
+        let (running, depot) = self.depot_of(Some(module), name)?;
+        let (task, bytes) = self.encode_json(&running, depot, record)?;
         let mut records = Records::default();
         records.push_with(|buffer| *buffer = bytes);
-        send(&running, index, task, records, ack)
+        send(&running, depot, task, records, ack)
+    }
+
+    /// The partition and the bytes of a record given as JSON.
+    fn encode_json(&self, running: &Running, depot: u16, record: &Value) -> Result<(u32, Vec<u8>)> {
+        let definition = &running.layout.definition.depots[usize::from(depot)];
+        let bytes = (definition.record.from_json)(record).map_err(|error| {
+            let (name, module) = (&definition.name, &running.layout.module);
+            Error::invalid(format!("could not append to {name} of {module}")).caused_by(error)
+        })?;
+        let task = place(self, running, depot, |placement, tasks, random| {
+            placement.place_encoded(&bytes, tasks, random)
+        })?;
+        Ok((task, bytes))
+    }
+
+    /// Appends many records given as JSON, in order per partition, and answers for each one.
+    ///
+    /// # Errors
+    /// Of the whole: nothing was appended, because a record is not one of the depot or may not be
+    /// appended; the text says which. Of one record: as [`DepotClient::append`]. Below
+    /// [`AckLevel::Ack`], records of one partition are appended all or not at all.
+    pub fn append_json_many(
+        &self,
+        module: &str,
+        depot: &str,
+        records: &[Value],
+        ack: AckLevel,
+    ) -> impl Future<Output = Result<Vec<Result<Appended>>>> + Send + use<> {
+        let sent = self.send_json_many(module, depot, records, ack);
+        async move { Ok(sent?.answers().await) }
+    }
+
+    fn send_json_many(
+        &self,
+        module: &str,
+        name: &str,
+        records: &[Value],
+        ack: AckLevel,
+    ) -> Result<Batch> {
+        let (running, depot) = self.depot_of(Some(module), name)?;
+        let layout = &running.layout.depots[usize::from(depot)];
+        // Only who waits for topologies is told something else for each record.
+        let apart = ack == AckLevel::Ack && !layout.streams.is_empty();
+        let mut by_task: BTreeMap<u32, Vec<(Vec<usize>, Records)>> = BTreeMap::new();
+        for (place, record) in records.iter().enumerate() {
+            let (task, bytes) = self
+                .encode_json(&running, depot, record)
+                .map_err(|error| nothing_appended(place, &error))?;
+            let parts = by_task.entry(task).or_default();
+            if apart || parts.is_empty() {
+                parts.push(Default::default());
+            }
+            let (places, records) = parts.last_mut().expect("one was just added");
+            places.push(place);
+            records.push_with(|buffer| buffer.extend_from_slice(&bytes));
+        }
+        let mut sent = Vec::new();
+        for (task, parts) in by_task {
+            for (places, records) in parts {
+                let answer = send(&running, depot, task, records, ack);
+                let answer =
+                    answer.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))));
+                sent.push((places, answer));
+            }
+        }
+        let count = records.len();
+        Ok(Batch { count, sent })
+    }
+}
+
+fn nothing_appended(place: usize, error: &Error) -> Error {
+    let text =
+        format!("record {place} of the batch (from 0), nothing of it was appended: {error:#}");
+    Error::new(error.kind(), text)
+}
+
+/// Records on their way, each part with the places its records had in the call.
+struct Batch {
+    count: usize,
+    sent: Vec<(Vec<usize>, Answer)>,
+}
+
+impl Batch {
+    /// The answers, in the order of the call.
+    async fn answers(self) -> Vec<Result<Appended>> {
+        let mut answers: Vec<Option<Result<Appended>>> = (0..self.count).map(|_| None).collect();
+        for (places, answer) in self.sent {
+            let answer = answer.await;
+            for (step, place) in (0u64..).zip(places) {
+                answers[place] = Some(match &answer {
+                    Ok(first) => Ok(Appended {
+                        offset: first.offset.map(|offset| offset + step),
+                        ..first.clone()
+                    }),
+                    Err(error) => Err(Error::new(error.kind(), format!("{error:#}"))),
+                });
+            }
+        }
+        let answers = answers.into_iter();
+        answers
+            .map(|answer| answer.expect("every record is in one part"))
+            .collect()
     }
 }
 

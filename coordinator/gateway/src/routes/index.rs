@@ -16,7 +16,7 @@ const PATHS: [(&str, &str); 11] = [
     ("GET /rest/{module}", "objects with their schemas"),
     (
         "POST /rest/{module}/depot/{depot}/append",
-        r#"{"data": …, "ackLevel": "ack"}"#,
+        r#"{"data": …, "ackLevel": "ack"}; many: {"records": […]}, or JSON lines"#,
     ),
     (
         "POST /rest/{module}/pstate/{pstate}/select",

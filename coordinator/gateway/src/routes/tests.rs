@@ -52,9 +52,13 @@ async fn send(serving: &Serving, method: &str, path: &str, body: &str) -> Seen {
 }
 
 async fn send_to(address: SocketAddr, method: &str, path: &str, body: &str) -> Seen {
+    send_as(address, method, path, "accept: */*", body).await
+}
+
+async fn send_as(address: SocketAddr, method: &str, path: &str, header: &str, body: &str) -> Seen {
     let mut stream = TcpStream::connect(address).await.expect("connected");
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nhost: x\r\n{header}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     stream.write_all(request.as_bytes()).await.expect("sent");
@@ -92,6 +96,81 @@ async fn an_append_answers_ack_returns_and_tells_the_position_in_headers() {
         assert_eq!((seen.status, seen.body), (200, json!({})), "{level}");
         assert_eq!(seen.headers.contains("rama-offset"), level != "none");
     }
+    serving.stop().await;
+}
+
+async fn send_lines(serving: &Serving, path: &str, body: &str) -> Seen {
+    let kind = "content-type: application/x-ndjson";
+    send_as(serving.server.address(), "POST", path, kind, body).await
+}
+
+#[tokio::test]
+async fn a_batch_is_answered_record_by_record_in_order() {
+    let serving = serve().await;
+    let body = r#"{"records": ["a b", "big"]}"#;
+    let seen = send(&serving, "POST", APPEND, body).await;
+    let good = |offset: u64, count: u64| json!({"partition": 0, "offset": offset, "returns": {"count": count}});
+    let both = json!([good(0, 2), good(1, 9_007_199_254_740_993)]);
+    assert_eq!((seen.status, seen.body), (200, both));
+    // The first may fail with the second, when one batch of the topology has both.
+    let seen = send(&serving, "POST", APPEND, r#"{"records": ["c", "poison"]}"#).await;
+    assert_eq!(seen.status, 207, "{}", seen.body);
+    assert_eq!(seen.body.as_array().map(Vec::len), Some(2));
+    assert_eq!(seen.body[1]["problem"]["code"], json!("failed"));
+    let body = r#"{"records": ["c", "poison"], "ackLevel": "appendAck"}"#;
+    let seen = send(&serving, "POST", APPEND, body).await;
+    let stored = |offset: u64| json!({"partition": 0, "offset": offset, "returns": {}});
+    assert_eq!(
+        (seen.status, seen.body),
+        (200, json!([stored(4), stored(5)]))
+    );
+    let body = r#"{"records": ["d"], "ackLevel": "none"}"#;
+    let seen = send(&serving, "POST", APPEND, body).await;
+    assert_eq!(seen.body, json!([{"partition": 0, "returns": {}}]));
+    let seen = send(&serving, "POST", APPEND, r#"{"records": []}"#).await;
+    assert_eq!((seen.status, seen.body), (200, json!([])));
+    serving.stop().await;
+}
+
+#[tokio::test]
+async fn json_lines_are_answered_by_json_lines() {
+    let serving = serve().await;
+    let path = format!("{APPEND}?ackLevel=appendAck");
+    let seen = send_lines(&serving, &path, "\"a\"\n\n\"b\"\r\n").await;
+    let lines = "{\"partition\":0,\"offset\":0,\"returns\":{}}\n\
+                 {\"partition\":0,\"offset\":1,\"returns\":{}}\n";
+    assert_eq!((seen.status, seen.body), (200, json!(lines)));
+    assert!(seen.headers.contains("content-type: application/x-ndjson"));
+    let seen = send_lines(&serving, &path, "\"a\"\n\nb\n").await;
+    assert_problem(&seen, 400, "invalid", false);
+    let detail = seen.body["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains("line 3"), "{detail}");
+    serving.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_with_an_impossible_record_is_refused_whole() {
+    let serving = serve_with(Limits {
+        body_bytes_max: 100_000,
+        ..testing::limits()
+    })
+    .await;
+    let many = format!(r#"{{"records": [{}""]}}"#, "\"\",".repeat(10_000));
+    for (body, status, code) in [
+        (r#"{"records": ["a", 1]}"#, 400, "invalid"),
+        (r##"{"records": ["a", "#__Lx"]}"##, 400, "invalid"),
+        (r#"{"records": ["a"], "data": "a"}"#, 400, "invalid"),
+        (r#"{"ackLevel": "ack"}"#, 400, "invalid"),
+        (&many, 413, "too_large"),
+    ] {
+        let seen = send(&serving, "POST", APPEND, body).await;
+        assert_problem(&seen, status, code, false);
+    }
+    let seen = send(&serving, "POST", APPEND, r#"{"records": ["a", 1]}"#).await;
+    let detail = seen.body["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains("record 1 of the batch"), "{detail}");
+    let seen = send(&serving, "POST", APPEND, r#"{"data": "a"}"#).await;
+    assert!(seen.headers.contains("rama-offset: 0"), "it is the first");
     serving.stop().await;
 }
 

@@ -2,12 +2,13 @@
 //!
 //! Relies on the cluster's watch, which keeps only the newest value for a slow reader. Each event
 //! is `value` with a rising id and the whole value as JSON; the first one is the current value, so
-//! a reader that reconnects (with or without `Last-Event-ID`) is up to date after one event. An
-//! `error` event carries a problem and ends the stream. What must stay true: no queue grows with
+//! a reader that reconnects (with or without `Last-Event-ID`, to the same server or to one that was
+//! started again on its data) is up to date after one event, which also says how long to wait
+//! before that. An `error` event carries a problem and ends the stream. What must stay true: no queue grows with
 //! a slow reader, and every stream ends when the server stops.
 
 use std::convert::Infallible;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -24,6 +25,9 @@ use crate::metrics::Route;
 use crate::names;
 use crate::problem::Problem;
 use crate::refusal::{Code, Refusal};
+
+/// How long a reader waits before it comes back after a stream has ended.
+const RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Deserialize)]
 pub(super) struct Parameters {
@@ -120,7 +124,10 @@ fn events(
         let mut id: u64 = 0;
         while let Some(change) = changes.next().await {
             id += 1;
-            let event = Event::default().id(id.to_string());
+            let mut event = Event::default().id(id.to_string());
+            if id == 1 {
+                event = event.retry(RETRY);
+            }
             match change {
                 Ok(value) => {
                     let text = shape.apply(value).to_string();
