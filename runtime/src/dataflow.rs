@@ -222,8 +222,9 @@ where
     /// To the home of a key: the task that holds that key of every PState (spec R-1).
     ///
     /// The closure gets a copy of the value and answers with a part of it: `|word| word`,
-    /// `|(transfer, _)| transfer.to`. For large values see
-    /// [`hash_partition_by`](Flow::hash_partition_by).
+    /// `|(transfer, _)| transfer.to`. When the answer is of the value's own type, as in the first,
+    /// the copy costs no allocation; when values are large and their key is a part of them, use
+    /// [`hash_partition_by`](Flow::hash_partition_by), which makes none.
     #[track_caller]
     pub fn hash_partition<Q, F>(self, key: F) -> Flow<K, T, Begin, T>
     where
@@ -234,8 +235,9 @@ where
         self.hop(NodeKind::HashPartition, Hash(key))
     }
 
-    /// As [`hash_partition`](Flow::hash_partition), for a key that stands in the value as it is: no
-    /// copy is made. `|purchase| &purchase.user`.
+    /// As [`hash_partition`](Flow::hash_partition), for a key that stands in the value as it is: the
+    /// closure borrows the value and answers with a part of it, and nothing is copied or
+    /// allocated. `|purchase| &purchase.user`, `|(transfer, _)| &transfer.to`, `|word| word`.
     #[track_caller]
     pub fn hash_partition_by<Q, F>(self, key: F) -> Flow<K, T, Begin, T>
     where

@@ -117,8 +117,22 @@ impl<T: Record> Partition<T> {
     /// The partition is the home of a key of the record, by the same hash as `hash_partition` and
     /// PState keys: records are then already where `$$p` keyed by that key lives.
     ///
-    /// The closure needs its parameter's type: `Partition::hash_by(|t: &Transfer| t.from)`.
+    /// The closure needs its parameter's type: `Partition::hash_by(|t: &Transfer| t.from)`. For a
+    /// key that stands in the record see [`Setup::depot_by`](crate::Setup::depot_by), which infers
+    /// it.
     pub fn hash_by<K: Key>(key: impl Fn(&T) -> K + Send + Sync + 'static) -> Partition<T> {
+        let encode = move |record: &T, bytes: &mut Vec<u8>| key(record).encode_key(bytes);
+        Partition {
+            rule: Rule::Hash(Arc::new(encode)),
+        }
+    }
+
+    /// As [`Partition::hash_by`], for a key that stands in the record: it is borrowed, not copied.
+    pub(crate) fn hash_by_part<K, F>(key: F) -> Partition<T>
+    where
+        K: Key,
+        F: for<'a> Fn(&'a T) -> &'a K + Send + Sync + 'static,
+    {
         let encode = move |record: &T, bytes: &mut Vec<u8>| key(record).encode_key(bytes);
         Partition {
             rule: Rule::Hash(Arc::new(encode)),

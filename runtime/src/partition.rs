@@ -3,7 +3,8 @@
 //! Relies on `stage::Fan` for the lanes and on `rama_wire::hash`. What must stay true: every
 //! partitioner is a boundary, even to the same task; an index that does not exist fails the
 //! event and never wraps around. Keys are encoded into one buffer that is kept, so a
-//! value costs no allocation beyond what its own key closure makes.
+//! value costs no allocation beyond what its own key closure makes; a closure that answers with a
+//! whole value (`|word| word`) works on a copy whose buffers are used again.
 
 use std::marker::PhantomData;
 
@@ -35,11 +36,12 @@ where
 {
     #[inline]
     fn route(&self, _: &Task, value: T, lanes: &mut Lanes<'_, '_, T>) {
-        let key = (self.0)(value.clone());
+        let key = (self.0)(lanes.0.copy_of(&value));
         let tasks = lanes.0.tasks();
         let scratch = lanes.0.key_scratch();
         key.encode_key(scratch);
         let task = hash::task_of(scratch, tasks);
+        lanes.0.keep_copy(key);
         lanes.0.push(task, value);
     }
 }
@@ -155,11 +157,12 @@ where
 {
     #[inline]
     fn route(&self, task: &Task, value: T, lanes: &mut Lanes<'_, '_, T>) {
-        let key = (self.key)(value.clone());
+        let key = (self.key)(lanes.0.copy_of(&value));
         let scratch = lanes.0.key_scratch();
         key.encode_key(scratch);
         let home = task.access().home(self.space, scratch);
         let home = in_range("path_partition", home, lanes.0.tasks());
+        lanes.0.keep_copy(key);
         lanes.0.push(home, value);
     }
 }

@@ -50,7 +50,8 @@ pub(crate) type Marker<T> = PhantomData<fn() -> T>;
     message = "`{Self}` cannot be part of a PState's schema",
     label = "neither a record nor a schema",
     note = "for a value that is read and written whole, put `#[rama::record]` on `{Self}`",
-    note = "for a struct whose fields are stored separately, put `#[derive(Schema)]` on it"
+    note = "for a struct whose fields are stored separately, put `#[derive(Schema)]` on it",
+    note = "equal values have equal bytes: use `BTreeMap` for `HashMap`, `BTreeSet` for `HashSet`"
 )]
 pub trait Schema: 'static {
     /// What navigates there.
@@ -82,8 +83,7 @@ pub trait Schema: 'static {
     message = "`{Self}` cannot be the top level of a PState",
     label = "not allowed at the top level",
     note = "put it under a key: `PState<Map<K, Set<E>>>` or `PState<Map<K, List<S>>>`",
-    note = "every type in it must be a record (`#[rama::record]`), a key, or a schema \
-            (`#[derive(Schema)]`)",
+    note = "keys need `#[derive(Key)]`, values `#[rama::record]`",
     note = "or store it whole as one value: `PState<BTreeSet<E>>` or `PState<Vec<T>>`"
 )]
 pub trait Root: Schema {}
@@ -112,13 +112,13 @@ impl Tracking for Untracked {
 ///
 /// At the top level of a PState the size is never tracked; nested maps are [`Tracked`] unless the
 /// third parameter says [`Untracked`].
-pub struct Map<K, S, T = Tracked>(Marker<(K, S, T)>);
+pub struct Map<K: Key, S: Schema, T: Tracking = Tracked>(Marker<(K, S, T)>);
 
 /// A subindexed sorted set of `K`, of any size.
-pub struct Set<K, T = Tracked>(Marker<(K, T)>);
+pub struct Set<K: Key, T: Tracking = Tracked>(Marker<(K, T)>);
 
 /// A subindexed list of `S`, of any length.
-pub struct List<S>(Marker<S>);
+pub struct List<S: Schema>(Marker<S>);
 
 #[diagnostic::do_not_recommend]
 impl<V: Record> Schema for V {
@@ -214,4 +214,5 @@ impl<S: Schema> Schema for List<S> {
 #[diagnostic::do_not_recommend]
 impl<V: Record> Root for V {}
 
+#[diagnostic::do_not_recommend]
 impl<K: Key, S: Schema, T: Tracking> Root for Map<K, S, T> {}

@@ -72,6 +72,20 @@ impl Setup {
         }
     }
 
+    /// Declares a depot whose partition is the home of a key that stands in the record:
+    /// `m.depot_by(PURCHASES, |purchase| &purchase.user)`. As [`depot`](Setup::depot) with
+    /// [`Partition::hash_by`], but the closure's parameter needs no type, and no append copies a
+    /// key.
+    #[track_caller]
+    pub fn depot_by<T, K, F>(&mut self, depot: Depot<T>, key: F) -> DepotDecl<T>
+    where
+        T: Record + Send,
+        K: Key,
+        F: for<'a> Fn(&'a T) -> &'a K + Send + Sync + 'static,
+    {
+        self.depot(depot, Partition::hash_by_part(key))
+    }
+
     /// Declares a depot that nobody appends to: it emits `()` on task 0 at an interval (spec D-8…
     /// D-11). Fan out with `all_partition`.
     ///

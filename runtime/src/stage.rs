@@ -331,6 +331,8 @@ pub(crate) struct Fan<'o, T> {
     lanes: Vec<Vec<Item<T>>>,
     origin: Origin,
     edges: u64,
+    /// A value whose buffers the next copy is made into.
+    copy: Option<T>,
 }
 
 impl<'o, T> Fan<'o, T> {
@@ -342,6 +344,7 @@ impl<'o, T> Fan<'o, T> {
             lanes: Vec::new(),
             origin: Origin::default(),
             edges: 0,
+            copy: None,
         }
     }
 
@@ -410,6 +413,7 @@ impl<'o, T: Record + Send> Fan<'o, T> {
             lanes,
             origin: Origin::default(),
             edges: 0,
+            copy: None,
         }
     }
 
@@ -440,6 +444,32 @@ impl<'o, T: Record + Send> Fan<'o, T> {
                 task,
                 batch,
             });
+        }
+    }
+
+    /// A copy of a value for a key closure to take apart, in the buffers of the one before where
+    /// that came back.
+    #[inline]
+    pub(crate) fn copy_of(&mut self, value: &T) -> T
+    where
+        T: Clone,
+    {
+        match self.copy.take() {
+            Some(mut copy) => {
+                copy.clone_from(value);
+                copy
+            }
+            None => value.clone(),
+        }
+    }
+
+    /// Takes a copy back, if the key is of the type of the values: most often it is the copy.
+    #[inline]
+    pub(crate) fn keep_copy<K: 'static>(&mut self, key: K) {
+        let mut key = Some(key);
+        let key: &mut dyn Any = &mut key;
+        if let Some(copy) = key.downcast_mut::<Option<T>>() {
+            self.copy = copy.take();
         }
     }
 

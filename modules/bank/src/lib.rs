@@ -85,8 +85,8 @@ fn debited(balance: Option<i64>, cents: i64) -> Option<i64> {
 
 impl Module for Bank {
     fn define(&self, m: &mut Setup) {
-        m.depot(DEPOSITS, Partition::hash_by(|d: &Deposit| d.user));
-        m.depot(TRANSFERS, Partition::hash_by(|t: &Transfer| t.from));
+        m.depot_by(DEPOSITS, |d| &d.user);
+        m.depot_by(TRANSFERS, |t| &t.from);
 
         let mut mb = m.microbatch("banking");
         let (funds, outgoing, incoming) =
@@ -121,7 +121,7 @@ impl Module for Bank {
                 }
                 Some((t, debited.is_some()))
             })
-            .hash_partition(|(t, _)| t.to)
+            .hash_partition_by(|(t, _)| &t.to)
             .filter_map(move |task, (t, paid)| {
                 let balance = funds.key(&t.to);
                 let credited = credited(balance.get(task), t.cents).filter(|_| paid);
@@ -138,7 +138,7 @@ impl Module for Bank {
                 (paid && credited.is_none()).then_some(t)
             })
             // What the payee has no room for goes back, in the same microbatch.
-            .hash_partition(|t| t.from)
+            .hash_partition_by(|t| &t.from)
             .try_each(move |task, t| {
                 let balance = funds.key(&t.from);
                 let Some(returned) = credited(balance.get(task), t.cents) else {

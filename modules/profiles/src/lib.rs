@@ -76,11 +76,8 @@ pub struct Profiles;
 
 impl Module for Profiles {
     fn define(&self, m: &mut Setup) {
-        m.depot(
-            REGISTRATIONS,
-            Partition::hash_by(|r: &Registration| r.username.clone()),
-        );
-        m.depot(EDITS, Partition::hash_by(|e: &Edit| e.user_id));
+        m.depot_by(REGISTRATIONS, |r| &r.username);
+        m.depot_by(EDITS, |e| &e.user_id);
         let mut s = m.stream("profiles");
         let usernames = s.pstate(USERNAMES);
         let profiles = s.pstate(PROFILES);
@@ -109,7 +106,7 @@ impl Module for Profiles {
                 };
                 Some((user_id, r))
             })
-            .hash_partition(|(user_id, _)| user_id)
+            .hash_partition_by(|(user_id, _)| user_id)
             .each(move |task, (user_id, r)| {
                 let profile = profiles.key(&user_id);
                 if !profile.username().exists(task) {

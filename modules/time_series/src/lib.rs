@@ -123,10 +123,7 @@ pub struct TimeSeries;
 
 impl Module for TimeSeries {
     fn define(&self, m: &mut Setup) {
-        m.depot(
-            LATENCIES,
-            Partition::hash_by(|l: &RenderLatency| l.url.clone()),
-        );
+        m.depot_by(LATENCIES, |l| &l.url);
         let mut mb = m.microbatch("windows");
         let windows = mb.pstate(WINDOWS);
         mb.source(LATENCIES).each(move |task, latency| {

@@ -146,6 +146,7 @@ impl<K: Key> AsKey<K> for K {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl AsKey<String> for str {
     #[inline]
     fn encode_as_key<S: KeySink>(&self, out: &mut S) {
@@ -153,6 +154,7 @@ impl AsKey<String> for str {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl AsKey<Vec<u8>> for [u8] {
     #[inline]
     fn encode_as_key<S: KeySink>(&self, out: &mut S) {

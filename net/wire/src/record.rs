@@ -9,9 +9,7 @@
 
 mod std_types;
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::hash::Hash;
 
 use rkyv::api::high::{HighDeserializer, HighSerializer, HighValidator};
 use rkyv::ser::allocator::ArenaHandle;
@@ -57,16 +55,17 @@ pub enum RecordError {
 ///
 /// Put `#[rama::record]` on a struct or enum to get it. Standard types have it: integers of fixed
 /// size, floats, `bool`, `char`, `String`, `Uuid`, `Duration`, `Option`, `Vec`, `Box`, arrays,
-/// tuples, `BTreeMap`, `BTreeSet`, `HashMap`, `HashSet`.
+/// tuples, `BTreeMap`, `BTreeSet`.
 ///
 /// # Ordering
-/// Prefer `BTreeMap` to `HashMap` in records: the bytes of a `HashMap` depend on its iteration
-/// order.
+/// Equal values have equal bytes. That is why `HashMap` and `HashSet` are no records: their bytes
+/// would follow their iteration order, which differs from process to process.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a record, so it cannot be stored or sent to another task",
     label = "not a record",
     note = "put `#[rama::record]` on the definition of `{Self}`",
-    note = "records own their data: use `String` for `&str`, `Vec<T>` for `&[T]`, `u64` for `usize`"
+    note = "records own their data: use `String` for `&str`, `Vec<T>` for `&[T]`, `u64` for `usize`",
+    note = "equal records have equal bytes: use `BTreeMap` for `HashMap`, `BTreeSet` for `HashSet`"
 )]
 pub trait Record:
     rkyv::Archive<
@@ -135,30 +134,6 @@ pub trait Record:
             type_name: Self::type_name(),
             cause: cause.to_string(),
         })
-    }
-}
-
-// These two stand here and not in `std_types` because pure crates name them in this one place only.
-
-impl<T: Record + Hash + Eq> Record for HashSet<T>
-where
-    T::Archived: Hash + Eq,
-{
-    fn type_desc() -> TypeDesc {
-        TypeDesc::Container("HashSet", Box::new(T::type_desc()))
-    }
-}
-
-impl<K: Record + Hash + Eq, V: Record> Record for HashMap<K, V>
-where
-    K::Archived: Hash + Eq,
-{
-    fn type_desc() -> TypeDesc {
-        TypeDesc::Map(
-            "HashMap",
-            Box::new(K::type_desc()),
-            Box::new(V::type_desc()),
-        )
     }
 }
 

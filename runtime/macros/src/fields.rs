@@ -64,6 +64,32 @@ pub(crate) fn refuse_references<'a>(fields: impl Iterator<Item = &'a Field>) -> 
     Ok(())
 }
 
+/// Collections without an order, anywhere in the fields' types.
+pub(crate) fn refuse_unordered<'a>(fields: impl Iterator<Item = &'a Field>) -> Result<()> {
+    let named = |name: &'static str| {
+        move |ty: &Type| match ty {
+            Type::Path(path) => path
+                .path
+                .segments
+                .last()
+                .is_some_and(|last| last.ident == name),
+            _ => false,
+        }
+    };
+    for field in fields {
+        for (unordered, ordered) in [("HashMap", "BTreeMap"), ("HashSet", "BTreeSet")] {
+            if let Some(found) = find(&field.ty, &named(unordered)) {
+                let message = format!(
+                    "a record cannot hold a `{unordered}`: its bytes would follow its iteration \
+                     order, and equal records must have equal bytes; use `{ordered}` instead"
+                );
+                return Err(Error::new(found.span(), message));
+            }
+        }
+    }
+    Ok(())
+}
+
 fn owned_form(inner: &Type) -> String {
     match inner {
         Type::Slice(slice) => format!("`Vec<{}>`", slice.elem.to_token_stream()),
@@ -73,26 +99,32 @@ fn owned_form(inner: &Type) -> String {
 }
 
 fn find_reference(ty: &Type) -> Option<Type> {
+    find(ty, &|ty| matches!(ty, Type::Reference(_)))
+}
+
+/// The first type inside `ty`, itself included, that is `wanted`.
+fn find(ty: &Type, wanted: &dyn Fn(&Type) -> bool) -> Option<Type> {
+    if wanted(ty) {
+        return Some(ty.clone());
+    }
+    let find = |ty| find(ty, wanted);
     match ty {
-        Type::Reference(_) => Some(ty.clone()),
-        Type::Tuple(tuple) => tuple.elems.iter().find_map(find_reference),
-        Type::Array(array) => find_reference(&array.elem),
-        Type::Slice(slice) => find_reference(&slice.elem),
-        Type::Paren(paren) => find_reference(&paren.elem),
-        Type::Group(group) => find_reference(&group.elem),
+        Type::Reference(reference) => find(&reference.elem),
+        Type::Tuple(tuple) => tuple.elems.iter().find_map(find),
+        Type::Array(array) => find(&array.elem),
+        Type::Slice(slice) => find(&slice.elem),
+        Type::Paren(paren) => find(&paren.elem),
+        Type::Group(group) => find(&group.elem),
         Type::Path(path) => {
-            path.path
-                .segments
-                .iter()
-                .find_map(|segment| match &segment.arguments {
-                    PathArguments::AngleBracketed(arguments) => {
-                        arguments.args.iter().find_map(|argument| match argument {
-                            GenericArgument::Type(ty) => find_reference(ty),
-                            _ => None,
-                        })
-                    }
-                    _ => None,
-                })
+            let arguments = path.path.segments.iter().map(|segment| &segment.arguments);
+            let arguments = arguments.filter_map(|arguments| match arguments {
+                PathArguments::AngleBracketed(arguments) => Some(&arguments.args),
+                _ => None,
+            });
+            arguments.flatten().find_map(|argument| match argument {
+                GenericArgument::Type(ty) => find(ty),
+                _ => None,
+            })
         }
         _ => None,
     }

@@ -20,7 +20,9 @@ fn try_expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> 
     let private = crate_path::from_arguments(arguments)?;
     let input: DeriveInput = syn::parse2(item)?;
     fields::refuse_generics(&input.generics, "a record")?;
-    fields::refuse_references(all_fields(&input.data)?.into_iter())?;
+    let all = all_fields(&input.data)?;
+    fields::refuse_references(all.iter().copied())?;
+    fields::refuse_unordered(all.into_iter())?;
 
     let derived = derived(&input.attrs)?;
     let missing = ["Clone", "Debug", "PartialEq"]

@@ -14,7 +14,7 @@ use crate::depot_def::{Depot, Partition};
 use crate::failure::{self, EventFailure};
 use crate::module::Module;
 use crate::setup::{Setup, Topology};
-use crate::stage::{Ack, Batch, Item, Origin, Outbox, Outgoing, SourceRecord, StageIndex};
+use crate::stage::{Ack, Batch, Fan, Item, Origin, Outbox, Outgoing, SourceRecord, StageIndex};
 use crate::task::Task;
 use crate::topology_def::Stream;
 
@@ -482,4 +482,21 @@ fn a_word_is_cheap() {
         println!("{name}: {words} words, {each} ns each");
         assert_eq!(words, lines.len() * 10);
     }
+}
+
+/// `|word| word` takes the copy apart not at all: it comes back, and its buffer with it.
+#[test]
+fn a_key_that_is_the_value_is_copied_without_an_allocation() {
+    let mut out = Outbox::untracked(TASKS, 1);
+    let mut fan: Fan<'_, String> = Fan::new(&mut out, StageIndex(0));
+    let copy = fan.copy_of(&"a first word".to_owned());
+    let buffer = copy.as_ptr();
+    fan.keep_copy(copy);
+    let copy = fan.copy_of(&"another".to_owned());
+    assert_eq!((copy.as_str(), copy.as_ptr()), ("another", buffer));
+    fan.keep_copy(7_u64);
+    assert_eq!(
+        fan.copy_of(&"of another type".to_owned()),
+        "of another type"
+    );
 }

@@ -26,6 +26,20 @@ fn hashed_records_go_to_the_home_of_their_key() {
     );
 }
 
+/// a key that is borrowed from the record is the same key.
+#[test]
+fn a_key_that_stands_in_the_record_is_hashed_where_it_is() {
+    let pair = (5_u64, "x".to_owned());
+    let by_name = |pair: &(u64, String)| pair.1.clone();
+    assert_eq!(
+        place(
+            Partition::hash_by_part(|pair: &(u64, String)| &pair.1),
+            &pair
+        ),
+        place(Partition::hash_by(by_name), &pair)
+    );
+}
+
 #[test]
 fn random_records_go_where_the_caller_s_number_says() {
     assert_eq!(place(Partition::random(), &1u64), Ok(5));
