@@ -1,13 +1,16 @@
 //! A module in a simulated world: the whole engine, virtual time, faults, one seed.
 //!
 //! Relies on `rama_io::sim`. Everything above the `Env` seam is the production code. A supervisor
-//! beside the test cuts the power of the cluster's machine at random moments and starts it again
-//! over what its disk kept; client handles survive. What must stay true: the same seed, module and
-//! test give the same execution, told by the same trace hash.
+//! beside the test cuts the power of the cluster's machines at random moments, starts a process
+//! again when a log of it has failed, and lets it recover from what the disk kept; client handles
+//! survive. What must stay true: the same seed, module and test give the same execution, told by
+//! the same trace hash; faults end, so that every run does.
 
+mod faults;
 mod links;
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::future::Future;
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -18,7 +21,7 @@ use std::time::Duration;
 
 use futures_channel::{mpsc, oneshot};
 use futures_util::StreamExt;
-use futures_util::future::{BoxFuture, Either, join, join_all, select};
+use futures_util::future::{BoxFuture, Either, select, try_join_all};
 use futures_util::stream::FuturesUnordered;
 use rama_io::sim::{self, ProcessId, Sim, SimConfig, SimEnv};
 use rama_io::{Category, Env};
@@ -27,7 +30,7 @@ use rama_storage::GroupOptions;
 use crate::catalog::Catalog;
 use crate::cluster::{Cluster, Running};
 use crate::definition::Definition;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::host::{self, Hosts, Timer};
 use crate::in_process_cluster::define;
 use crate::launcher::{Launcher, Part, client_post, open_catalog};
@@ -35,52 +38,12 @@ use crate::layout::{self, Layout, ModuleOptions};
 use crate::metrics::ModuleMetrics;
 use crate::module::Module;
 
+pub use faults::Faults;
+
 use links::SimLinks;
 
-/// Which faults a simulation has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Faults {
-    /// How often the power of each machine is cut; after that it stays up, so that every run ends.
-    pub power_cuts: u32,
-    /// The longest time between two cuts. The next one may hit the restart.
-    pub power_cut_within: Duration,
-    /// One frame in so many breaks the link between two machines that it is sent on, and is lost;
-    /// 0 for never.
-    pub link_breaks_one_in: u64,
-    /// How a cut treats writes that were not flushed, and what else disks do.
-    pub disk: sim::Faults,
-}
-
-impl Faults {
-    /// Nothing fails. Scheduling and latencies are still random.
-    pub fn none() -> Faults {
-        let disk = sim::Faults::none();
-        Faults {
-            power_cuts: 0,
-            power_cut_within: Duration::from_millis(200),
-            link_breaks_one_in: 0,
-            disk,
-        }
-    }
-
-    /// Up to three power cuts, each losing and tearing what was not flushed.
-    pub fn power_cuts() -> Faults {
-        Faults {
-            power_cuts: 3,
-            disk: sim::Faults::crash_only(),
-            ..Faults::none()
-        }
-    }
-
-    /// Everything that machines survive without an operator: power cuts, and broken links when there
-    /// are several.
-    pub fn all() -> Faults {
-        Faults {
-            link_breaks_one_in: 500,
-            ..Faults::power_cuts()
-        }
-    }
-}
+/// How often a supervisor looks at its process.
+const SUPERVISION: Duration = Duration::from_millis(2);
 
 /// A test of a module in a simulated world.
 ///
@@ -114,6 +77,8 @@ pub struct Simulated<T> {
     pub trace_hash: u64,
     /// How often the power was cut.
     pub power_cuts: u32,
+    /// How often the process was started again because its disk had failed.
+    pub restarts: u32,
 }
 
 impl Simulation {
@@ -180,7 +145,7 @@ impl Simulation {
     ///
     /// # Panics
     /// When the definition has mistakes, when the module cannot be started over its data, when the
-    /// test panics or is stuck. The seed is printed.
+    /// test panics or is stuck. The seed is printed, and the last faults with their times.
     pub fn run<T, F>(
         self,
         module: impl Module,
@@ -189,6 +154,30 @@ impl Simulation {
     where
         F: Future<Output = T>,
     {
+        let seed = self.seed;
+        self.try_run(module, test)
+            .unwrap_or_else(|error| panic!("seed {seed}: {error:#}"))
+    }
+
+    /// As [`run`](Simulation::run), for faults that the module may not survive.
+    ///
+    /// # Errors
+    /// Why the module cannot be started over what its disk holds; above all
+    /// [`ErrorKind::Corrupt`].
+    ///
+    /// # Panics
+    /// When the definition has mistakes, when the test panics or is stuck.
+    pub fn try_run<T, F>(
+        mut self,
+        module: impl Module,
+        test: impl FnOnce(SimulatedCluster) -> F,
+    ) -> Result<Simulated<T>>
+    where
+        F: Future<Output = T>,
+    {
+        if self.machines > 1 {
+            self.faults.disk = self.faults.disk.without_errors();
+        }
         let definition = define(&module).unwrap_or_else(|error| panic!("{error}"));
         let mut config = SimConfig::with_faults(self.faults.disk);
         config.time_budget = self.time_budget;
@@ -200,25 +189,25 @@ impl Simulation {
         let cluster = SimulatedCluster {
             world: world.clone(),
         };
-        let value = sim.block_on(async {
+        let ended = sim.block_on(async {
             let supervisor = pin!(world.supervise());
             let timers = pin!(serve_timers(sim.clone(), timers));
             let test = pin!(async {
                 world.launched().await;
                 test(cluster).await
             });
-            let beside = pin!(join(supervisor, timers));
+            let beside = pin!(select(supervisor, timers));
             match select(test, beside).await {
-                Either::Left((value, _)) => value,
-                Either::Right(_) => unreachable!("timers are served for ever"),
+                Either::Left((value, _)) => Ok(value),
+                Either::Right((Either::Left((Err(error), _)), _)) => Err(error),
             }
         });
-        let power_cuts = world.cuts.get();
-        Simulated {
-            value,
+        Ok(Simulated {
+            value: ended?,
             trace_hash: sim.trace_hash(),
-            power_cuts,
-        }
+            power_cuts: world.cuts.get(),
+            restarts: world.restarts.get(),
+        })
     }
 
     fn storage_options(&self) -> GroupOptions {
@@ -261,7 +250,12 @@ impl SimulatedCluster {
         self.world.cuts.get()
     }
 
-    /// Completes when the last power cut is over and the module runs for good.
+    /// How often the process was started again so far, because its disk had failed.
+    pub fn restarts(&self) -> u32 {
+        self.world.restarts.get()
+    }
+
+    /// Completes when the last fault of the machines is over and the module runs for good.
     pub async fn calm(&self) {
         while !self.world.calm.get() {
             self.world.sim.sleep(Duration::from_millis(10)).await;
@@ -275,10 +269,13 @@ impl SimulatedCluster {
     /// When the module does not start over what the disk kept.
     pub async fn power_cut(&self) {
         let world = &self.world;
-        world.machines.iter().for_each(|machine| world.cut(machine));
+        for machine in &world.machines {
+            world.end_process(machine, Sim::power_cut);
+            world.cuts.set(world.cuts.get() + 1);
+        }
         let booted = join_all(world.machines.iter().map(|machine| world.boot(machine))).await;
         for booted in booted {
-            booted.unwrap_or_else(|error| world.refuse(&error));
+            booted.unwrap_or_else(|error| panic!("{:#}", world.refused(error)));
         }
     }
 
@@ -343,6 +340,7 @@ struct World {
     /// Of all machines together; there once a machine was up, when there are several.
     metrics: RefCell<Option<Arc<ModuleMetrics>>>,
     cuts: Cell<u32>,
+    restarts: Cell<u32>,
     calm: Cell<bool>,
 }
 
@@ -376,6 +374,7 @@ impl World {
             timer,
             metrics: RefCell::new(None),
             cuts: Cell::new(0),
+            restarts: Cell::new(0),
             calm: Cell::new(false),
         }
     }
@@ -387,13 +386,14 @@ impl World {
         }
     }
 
-    /// Starts the machines, cuts their power, and so on; then leaves them running.
-    async fn supervise(&self) {
+    /// Starts the machines, cuts their power, and so on; then leaves them running. Ends only with
+    /// the reason why the module cannot be started.
+    async fn supervise(&self) -> Result<Infallible> {
         if self.machines.len() > 1 {
             self.connect_client();
         }
         let machines = self.machines.iter().map(|machine| self.keep_up(machine));
-        join_all(machines).await;
+        try_join_all(machines).await?;
         self.links.calm();
         let module = self.definition.borrow().module.clone();
         // A thread answers when the client's link to it is up again.
@@ -401,37 +401,86 @@ impl World {
             self.sim.sleep(Duration::from_millis(10)).await;
         }
         self.calm.set(true);
+        std::future::pending().await
     }
 
-    async fn keep_up(&self, machine: &Machine) {
-        for _ in 0..self.settings.faults.power_cuts {
-            let within = self.settings.faults.power_cut_within.as_nanos() as u64;
-            let wait = Duration::from_nanos(1 + self.sim.random_u64() % within.max(1));
-            let boot = pin!(self.boot(machine));
-            let mut alarm = pin!(self.sim.sleep(wait));
-            if let Either::Left((booted, _)) = select(boot, alarm.as_mut()).await {
-                booted.unwrap_or_else(|error| self.refuse(&error));
-                alarm.await;
-            }
-            self.cut(machine);
+    /// The troubled lives of a machine, and the start of its last one.
+    async fn keep_up(&self, machine: &Machine) -> Result<()> {
+        let faults = self.settings.faults;
+        for _ in 0..faults.power_cuts {
+            self.live_for_a_while(machine).await?;
+            self.end_process(machine, Sim::power_cut);
+            self.cuts.set(self.cuts.get() + 1);
         }
-        self.boot(machine)
-            .await
-            .unwrap_or_else(|error| self.refuse(&error));
+        if faults.fails() {
+            self.live_for_a_while(machine).await?;
+            self.end_process(machine, Sim::kill);
+            self.sim.set_faults(faults.disk.without_errors());
+        }
+        let booted = self.boot(machine).await;
+        booted.map_err(|error| self.refused(error))
     }
 
-    fn cut(&self, machine: &Machine) {
+    /// One life of the machine, of random length.
+    async fn live_for_a_while(&self, machine: &Machine) -> Result<()> {
+        let within = self.settings.faults.power_cut_within.as_nanos() as u64;
+        let wait = Duration::from_nanos(1 + self.sim.random_u64() % within.max(1));
+        let life = pin!(self.live(machine));
+        let alarm = pin!(self.sim.sleep(wait));
+        match select(life, alarm).await {
+            Either::Left((Err(error), _)) => Err(error),
+            Either::Right(((), _)) => Ok(()),
+        }
+    }
+
+    /// Starts the process, and again whenever its disk has failed it.
+    async fn live(&self, machine: &Machine) -> Result<Infallible> {
+        loop {
+            let error = match self.boot(machine).await {
+                Ok(()) => self.failure().await,
+                Err(error) => error,
+            };
+            if !self.settings.faults.fails() || error.kind() != ErrorKind::Storage {
+                return Err(self.refused(error));
+            }
+            self.sim.note(format!("process failed: {error:#}"));
+            self.end_process(machine, Sim::kill);
+            self.restarts.set(self.restarts.get() + 1);
+            let pause = Duration::from_nanos(self.sim.random_u64() % 10_000_000);
+            self.sim.sleep(pause).await;
+        }
+    }
+
+    /// Completes when a log of the running module has failed.
+    async fn failure(&self) -> Error {
+        if !self.settings.faults.fails() {
+            return std::future::pending().await;
+        }
+        loop {
+            self.sim.sleep(SUPERVISION).await;
+            let failure = self.cluster.modules().iter().find_map(|name| {
+                let running = self.cluster.running(name).ok()?;
+                running.metrics.log_failure.lock().ok()?.clone()
+            });
+            if let Some(failure) = failure {
+                return Error::new(ErrorKind::Storage, failure);
+            }
+        }
+    }
+
+    fn end_process(&self, machine: &Machine, end: impl FnOnce(&Sim, ProcessId)) {
         if self.machines.len() == 1 {
             self.cluster.stop(None);
         }
         machine.launcher.replace(None);
-        self.sim.power_cut(machine.process);
-        self.cuts.set(self.cuts.get() + 1);
+        end(&self.sim, machine.process);
     }
 
-    fn refuse(&self, error: &crate::error::Error) {
-        let cuts = self.cuts.get();
-        panic!("the module did not start after {cuts} power cuts: {error:#}");
+    fn refused(&self, error: Error) -> Error {
+        let (cuts, restarts) = (self.cuts.get(), self.restarts.get());
+        let text =
+            format!("the module did not start after {cuts} power cuts and {restarts} restarts");
+        Error::new(error.kind(), text).caused_by(error)
     }
 
     async fn boot(&self, machine: &Machine) -> Result<()> {
@@ -497,7 +546,7 @@ type Alarm = (Duration, oneshot::Sender<()>);
 struct SimTimer(mpsc::UnboundedSender<Alarm>);
 
 /// Runs beside the test, never ends.
-async fn serve_timers(sim: Sim, mut requests: mpsc::UnboundedReceiver<Alarm>) {
+async fn serve_timers(sim: Sim, mut requests: mpsc::UnboundedReceiver<Alarm>) -> Infallible {
     let mut sleeping = FuturesUnordered::new();
     loop {
         let request = match select(requests.next(), sleeping.next()).await {

@@ -260,6 +260,12 @@ impl Sim {
         self.shared.world().trace.value()
     }
 
+    /// Remembers something that happened, beside the faults that note themselves. A run that fails
+    /// prints the last of them with their times.
+    pub fn note(&self, text: impl Into<String>) {
+        self.shared.world().note(text.into());
+    }
+
     /// How many I/Os were issued so far.
     pub fn io_count(&self) -> u64 {
         self.shared.world().io_count
@@ -298,6 +304,7 @@ impl Sim {
         {
             let mut world = self.shared.world();
             world.trace.fold_bytes(name.as_bytes());
+            world.note(format!("{name} of machine {}", process.0));
             let faults = world.config.faults;
             let World {
                 processes,
@@ -353,7 +360,7 @@ impl Drop for End {
     }
 }
 
-/// Prints the seed when a task panics, so that the run can be repeated.
+/// Prints the seed when a task panics, so that the run can be repeated, and what went before.
 struct SeedTeller<'a>(&'a Sim);
 
 impl Drop for SeedTeller<'_> {
@@ -364,6 +371,9 @@ impl Drop for SeedTeller<'_> {
                 "simulation: seed {}, virtual time {} ns",
                 world.seed, world.now.0
             );
+            for (at, note) in &world.notes {
+                eprintln!("  {:>12} ns  {note}", at.0);
+            }
         }
     }
 }

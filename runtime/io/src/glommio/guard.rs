@@ -45,6 +45,12 @@ pub(super) struct Watchdog {
     thread: OnceLock<Thread>,
     /// How often an executor had runnable tasks and had polled none for a whole tick.
     stalls: AtomicU64,
+    /// Off, for the test that shows what happens then.
+    #[cfg(test)]
+    pub(super) off: AtomicBool,
+    /// How often an executor with runnable tasks was woken.
+    #[cfg(test)]
+    pub(super) nudges: AtomicU64,
 }
 
 impl Watchdog {
@@ -88,8 +94,14 @@ impl Watchdog {
             self.stalls.fetch_add(1, Ordering::Relaxed);
         }
         *polls_seen = polls;
+        #[cfg(test)]
+        if self.off.load(Ordering::SeqCst) {
+            return true;
+        }
         if let Some(nudge) = pulse.nudge.get() {
             nudge.wake_by_ref();
+            #[cfg(test)]
+            self.nudges.fetch_add(1, Ordering::SeqCst);
         }
         true
     }
@@ -125,6 +137,16 @@ impl Pulse {
             stopped: AtomicBool::new(false),
             dog,
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn polls(&self) -> u64 {
+        self.polls.load(Ordering::Relaxed)
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_runnable(&self) -> bool {
+        self.runnable.load(Ordering::SeqCst) > 0
     }
 
     fn add_runnable(&self) {

@@ -33,32 +33,78 @@ fn spin(duration: Duration) {
     }
 }
 
+/// Ticks of the watchdog without one poll of a runnable task that count as parked for ever.
+const PARKED_TICKS: u64 = 200;
+
 /// With a preempt timer of microseconds the scheduler finds itself preempted before it ran anything,
 /// answers "idle" and parks with a runnable task. How short it must be depends on the machine, so
-/// the test goes down until it happens. Without the watchdog it then hangs for ever.
+/// the test goes down until it happens: with the guard off the executor then stands still however
+/// long one looks, and with the guard on again it ends.
 #[test]
-fn an_executor_that_parks_with_runnable_tasks_is_woken() {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let provoke = move || {
-        for micros in (5..=80).rev().step_by(5) {
-            let pool = Pool::start(config(1), move |env, _| async move {
-                turns_with_short_timer(&env, Duration::from_micros(micros)).await
-            });
-            let pool = pool.unwrap();
-            let dog = pool.dog();
-            let turns = pool.join().unwrap()[0];
-            println!("{micros} µs: {} stalls, {turns} turns", dog.stalls());
-            if dog.stalls() >= 2 {
-                break;
-            }
+fn an_executor_parks_with_runnable_tasks_and_only_the_guard_wakes_it() {
+    let parked = (0..4)
+        .flat_map(|_| (5..=80).rev().step_by(5))
+        .find(|micros| parks_until_woken(Duration::from_micros(*micros)));
+    match parked {
+        Some(micros) => println!("{micros} µs: parked with the guard off, done with it on"),
+        None => println!("this machine's glommio never parked; the guard's wakes are proven alone"),
+    }
+}
+
+/// Whether an executor parked for good while the guard was off. With the guard on it always ends.
+fn parks_until_woken(timer: Duration) -> bool {
+    let (started, pulses) = std::sync::mpsc::channel();
+    let pool = Pool::start(config(1), move |env, _| {
+        let started = started.clone();
+        async move {
+            let _ = started.send(env.0.pulse.clone());
+            turns_with_short_timer(&env, timer).await
         }
-        let _ = sender.send(());
-    };
-    let thread = std::thread::spawn(provoke);
-    receiver
-        .recv_timeout(Duration::from_secs(20))
-        .expect("an executor parked for ever");
-    thread.join().unwrap();
+    });
+    let pool = pool.unwrap();
+    let dog = pool.dog();
+    let pulse = pulses.recv().unwrap();
+    dog.off.store(true, Ordering::SeqCst);
+    let (sender, joined) = std::sync::mpsc::channel();
+    let joining = std::thread::spawn(move || {
+        let _ = sender.send(pool.join().unwrap()[0]);
+    });
+    let mut still = 0;
+    let mut polls = pulse.polls();
+    let mut turns = None;
+    while still < PARKED_TICKS && turns.is_none() {
+        turns = joined.recv_timeout(Duration::from_millis(5)).ok();
+        let now = pulse.polls();
+        still = if now == polls && pulse.has_runnable() {
+            still + 1
+        } else {
+            0
+        };
+        polls = now;
+    }
+    let parked = turns.is_none();
+    let nudges = dog.nudges.load(Ordering::SeqCst);
+    dog.off.store(false, Ordering::SeqCst);
+    let limit = Duration::from_secs(20);
+    let turns = turns.or_else(|| joined.recv_timeout(limit).ok());
+    let turns = turns.expect("the guard did not wake a parked executor");
+    joining.join().unwrap();
+    let nudged = dog.nudges.load(Ordering::SeqCst) - nudges;
+    println!("{timer:?}: {turns} turns, parked: {parked}, woken {nudged} times since");
+    assert!(!parked || nudged > 0, "something else woke the executor");
+    parked
+}
+
+/// The way by which the guard wakes is used, whether or not this machine's glommio parks.
+#[test]
+fn the_guard_wakes_an_executor_with_runnable_tasks() {
+    let pool = Pool::start(config(1), |env, _| async move {
+        turns_with_short_timer(&env, Duration::from_millis(1)).await
+    });
+    let pool = pool.unwrap();
+    let dog = pool.dog();
+    pool.join().unwrap();
+    assert!(dog.nudges.load(Ordering::SeqCst) > 0);
 }
 
 /// Takes turns for 50 ms in a queue whose preempt timer is `timer`.

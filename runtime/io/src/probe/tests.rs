@@ -46,6 +46,58 @@ fn a_missing_io_uring_is_an_error_with_a_remedy() {
     require_io_uring(|| Ok(())).unwrap();
 }
 
+/// Forbids io_uring to the calling thread for good, as a container's profile does.
+fn forbid_io_uring(errno: rustix::io::Errno) {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+    // io_uring_setup, io_uring_enter, io_uring_register: the same numbers on every architecture.
+    let calls = [425, 426, 427].map(|call| (call, Vec::new()));
+    let filter = SeccompFilter::new(
+        calls.into_iter().collect(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(errno.raw_os_error() as u32),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    let program: BpfProgram = filter.unwrap().try_into().unwrap();
+    seccompiler::apply_filter(&program).unwrap();
+}
+
+/// The kernel refuses, not the test: a thread under a seccomp filter looks at the machine and tries
+/// to start a pool.
+#[test]
+fn a_machine_that_forbids_io_uring_is_told_apart_from_one_without_it() {
+    use crate::glommio::{Pool, PoolConfig};
+    let refused_with = |errno| {
+        let refused = move || {
+            forbid_io_uring(errno);
+            let check = io_uring();
+            let pool = Pool::start(PoolConfig::default(), |_, _| async {});
+            (
+                check,
+                pool.map(drop).expect_err("no ring, no pool").to_string(),
+            )
+        };
+        std::thread::spawn(refused).join().unwrap()
+    };
+    let forbidden = match io_uring_sysctl() {
+        0 => "--security-opt seccomp=unconfined",
+        _ => "sysctl -w kernel.io_uring_disabled=0",
+    };
+    for (errno, found, remedy) in [
+        (rustix::io::Errno::PERM, "not permitted", forbidden),
+        (rustix::io::Errno::NOSYS, "not implemented", "Linux 5.14"),
+    ] {
+        let (check, text) = refused_with(errno);
+        assert_eq!(check.verdict, Verdict::Fail);
+        assert!(check.found.contains(found), "{check:?}");
+        assert!(
+            check.remedy.contains(remedy) || io_uring_sysctl() > 0,
+            "{check:?}"
+        );
+        assert_eq!(text, format!("could not set up io_uring; {}", check.remedy));
+    }
+    assert!(open_ring().is_ok(), "other threads are free");
+}
+
 #[test]
 fn too_little_locked_memory_is_an_error_with_a_remedy() {
     let refused = require_memlock(Some(64 << 10)).unwrap_err();

@@ -96,6 +96,13 @@ pub struct Faults {
     pub flush_error: u32,
     /// Chance that opening, renaming, removing or syncing a directory fails.
     pub name_error: u32,
+    /// Chance that a write finds the disk full. For up to 50 ms everything that needs room fails
+    /// then (`StorageFull`): creating files, and writes that make one longer.
+    pub disk_full: u32,
+    /// Chance that a write reports success and stands at another place of its file: what was there
+    /// is gone, and where it should stand is what was there before. Never part of a named set: one
+    /// copy of the data cannot survive it, only notice it.
+    pub misdirected_write: u32,
     /// Chance that one I/O takes a hundred times as long.
     pub slow_io: u32,
     /// Chance that a message takes a thousand times as long.
@@ -117,6 +124,8 @@ impl Faults {
             write_error: 0,
             flush_error: 0,
             name_error: 0,
+            disk_full: 0,
+            misdirected_write: 0,
             slow_io: 0,
             slow_message: 0,
             stall: 0,
@@ -138,14 +147,30 @@ impl Faults {
         }
     }
 
-    /// Everything: also reads, writes, flushes and name operations that fail.
+    /// Everything that one copy of the data survives: also reads, writes, flushes and name
+    /// operations that fail, and a disk that is full for a while.
     pub const fn all() -> Faults {
         Faults {
             read_error: 500,
             write_error: 500,
             flush_error: 1_000,
             name_error: 500,
+            disk_full: 500,
             ..Faults::crash_only()
+        }
+    }
+
+    /// The same without what ends a process whose disk fails: I/O errors, a full disk, writes in
+    /// the wrong place. Power cuts still lose and tear what was not flushed.
+    pub const fn without_errors(self) -> Faults {
+        Faults {
+            read_error: 0,
+            write_error: 0,
+            flush_error: 0,
+            name_error: 0,
+            disk_full: 0,
+            misdirected_write: 0,
+            ..self
         }
     }
 }

@@ -20,9 +20,9 @@ use super::channel::SimTransport;
 use super::config::Latency;
 use super::disk::{Disk, SharedInode, lock};
 use super::executor::Tasks;
-use super::inode::check_aligned;
+use super::inode::{Inode, check_aligned};
 use super::rng::Rng;
-use super::world::{Action, Place, Shared, Slot, World};
+use super::world::{Action, Place, ProcessId, Shared, Slot, World};
 
 /// Virtual milliseconds begin at this wall clock time.
 const EPOCH_MS: u64 = 1_700_000_000_000;
@@ -84,7 +84,7 @@ impl Env for SimEnv {
 
     fn open(&self, path: &Path, how: Open) -> impl Future<Output = io::Result<SimFile>> + 'static {
         let (shared, place) = (self.shared.clone(), self.place);
-        let opened = self.on_names(path, move |disk, path| match how {
+        let opened = self.on_names(path, how == Open::Create, move |disk, path| match how {
             Open::Create => disk.create(&path),
             Open::Existing => disk.open(&path),
         });
@@ -103,7 +103,7 @@ impl Env for SimEnv {
             let latency = shared.world().config.read;
             let map = move |world: &mut World, process| {
                 let chance = world.config.faults.read_error;
-                if world.disk_rng.chance(chance) {
+                if world.fails(chance, format_args!("could not map {}", path.display())) {
                     return Err(broken("map"));
                 }
                 let disk = &world.process(process).disk;
@@ -117,19 +117,19 @@ impl Env for SimEnv {
 
     fn rename(&self, from: &Path, to: &Path) -> impl Future<Output = io::Result<()>> + 'static {
         let to = to.to_owned();
-        self.on_names(from, move |disk, from| disk.rename(&from, &to))
+        self.on_names(from, false, move |disk, from| disk.rename(&from, &to))
     }
 
     fn remove(&self, path: &Path) -> impl Future<Output = io::Result<()>> + 'static {
-        self.on_names(path, |disk, path| disk.remove(&path))
+        self.on_names(path, false, |disk, path| disk.remove(&path))
     }
 
     fn list(&self, dir: &Path) -> impl Future<Output = io::Result<Vec<String>>> + 'static {
-        self.on_names(dir, |disk, dir| disk.list(&dir))
+        self.on_names(dir, false, |disk, dir| disk.list(&dir))
     }
 
     fn make_dir(&self, dir: &Path) -> impl Future<Output = io::Result<()>> + 'static {
-        self.on_names(dir, |disk, dir| {
+        self.on_names(dir, false, |disk, dir| {
             disk.make_dir(&dir);
             Ok(())
         })
@@ -147,7 +147,7 @@ impl Env for SimEnv {
             };
             let sync = move |world: &mut World, process| {
                 let chance = world.config.faults.name_error;
-                if world.disk_rng.chance(chance) {
+                if world.fails(chance, format_args!("could not sync {}", dir.display())) {
                     return Err(broken("sync a directory"));
                 }
                 world.process(process).disk.sync_dir(&dir, barrier)
@@ -162,6 +162,7 @@ impl SimEnv {
     fn on_names<T: Send + 'static>(
         &self,
         path: &Path,
+        needs_room: bool,
         change: impl FnOnce(&mut Disk, PathBuf) -> io::Result<T> + Send + 'static,
     ) -> impl Future<Output = io::Result<T>> + 'static {
         let (shared, place, path) = (self.shared.clone(), self.place, path.to_owned());
@@ -169,8 +170,11 @@ impl SimEnv {
             let latency = shared.world().config.names;
             let effect = move |world: &mut World, process| {
                 let chance = world.config.faults.name_error;
-                if world.disk_rng.chance(chance) {
+                if world.fails(chance, format_args!("could not name {}", path.display())) {
                     return Err(broken("change names"));
+                }
+                if needs_room && world.runs_full(process) {
+                    return Err(full("create a file"));
                 }
                 world.trace.fold_bytes(path.as_os_str().as_encoded_bytes());
                 change(&mut world.process(process).disk, path)
@@ -231,7 +235,7 @@ impl File for SimFile {
                 let chance = world.config.faults.flush_error;
                 let mut inode = lock(&inode);
                 world.trace.fold(inode.id << 8 | 1);
-                if world.disk_rng.chance(chance) {
+                if world.fails(chance, format_args!("could not flush file {}", inode.id)) {
                     inode.fail_flush(barrier, &mut world.disk_rng);
                     return Err(broken("flush"));
                 }
@@ -258,7 +262,7 @@ impl File for SimFile {
                 let chance = world.config.faults.read_error;
                 let inode = lock(&inode);
                 world.trace.fold(inode.id << 8 | 2);
-                if world.disk_rng.chance(chance) {
+                if world.fails(chance, format_args!("could not read file {}", inode.id)) {
                     return Err(broken("read"));
                 }
                 let bytes = inode.read(position, len);
@@ -289,13 +293,17 @@ impl File for SimFile {
         } = self.clone();
         async move {
             let latency = shared.world().config.names;
-            let set_len = move |world: &mut World, _| {
+            let set_len = move |world: &mut World, process| {
                 let chance = world.config.faults.write_error;
+                let mut inode = lock(&inode);
                 world.trace.fold(len);
-                if world.disk_rng.chance(chance) {
+                if world.fails(chance, format_args!("could not resize file {}", inode.id)) {
                     return Err(broken("set the length"));
                 }
-                lock(&inode).set_len(len);
+                if len > inode.len() && world.runs_full(process) {
+                    return Err(full("set the length"));
+                }
+                inode.set_len(len);
                 Ok(())
             };
             io(shared, place, latency, set_len).await
@@ -335,29 +343,64 @@ impl SimFile {
                 inode.begin_write(operation, position, buffer);
                 inode.barrier()
             };
-            let finish = move |world: &mut World, _| {
-                let faults = world.config.faults;
+            let write = Write {
+                operation,
+                barrier,
+                durability,
+            };
+            let finish = move |world: &mut World, process| {
                 let mut inode = lock(&inode);
-                world.trace.fold(inode.id << 8 | 3);
-                if world.disk_rng.chance(faults.write_error) {
-                    inode.fail_write(operation, &mut world.disk_rng);
-                    return Err(broken("write"));
-                }
-                if durability == Durability::None {
-                    inode.finish_write(operation);
-                    return Ok(());
-                }
-                if world.disk_rng.chance(faults.flush_error) {
-                    inode.finish_write(operation);
-                    let all = inode.barrier();
-                    inode.fail_flush(all, &mut world.disk_rng);
-                    return Err(broken("write durably"));
-                }
-                inode.finish_durable(operation, barrier);
-                Ok(())
+                write.finish(world, process, &mut inode)
             };
             io(shared, place, latency, finish).await
         }
+    }
+}
+
+/// A write that was issued.
+struct Write {
+    operation: u64,
+    /// What is durable when it is, too.
+    barrier: u64,
+    durability: Durability,
+}
+
+impl Write {
+    /// What becomes of it, after its time.
+    fn finish(self, world: &mut World, process: ProcessId, inode: &mut Inode) -> io::Result<()> {
+        let (operation, faults, id) = (self.operation, world.config.faults, inode.id);
+        world.trace.fold(id << 8 | 3);
+        if inode.grows(operation) && world.runs_full(process) {
+            inode.refuse_write(operation);
+            return Err(full("write"));
+        }
+        if world.fails(
+            faults.write_error,
+            format_args!("could not write file {id}"),
+        ) {
+            inode.fail_write(operation, &mut world.disk_rng);
+            return Err(broken("write"));
+        }
+        if world.disk_rng.chance(faults.misdirected_write)
+            && inode.misdirect(operation, &mut world.disk_rng)
+        {
+            world.note(format!("wrote to the wrong place of file {id}"));
+        }
+        if self.durability == Durability::None {
+            inode.finish_write(operation);
+            return Ok(());
+        }
+        if world.fails(
+            faults.flush_error,
+            format_args!("could not flush a write to file {id}"),
+        ) {
+            inode.finish_write(operation);
+            let all = inode.barrier();
+            inode.fail_flush(all, &mut world.disk_rng);
+            return Err(broken("write durably"));
+        }
+        inode.finish_durable(operation, self.barrier);
+        Ok(())
     }
 }
 
@@ -403,7 +446,7 @@ async fn io<T: Send + 'static>(
     shared: Arc<Shared>,
     place: Place,
     latency: Latency,
-    effect: impl FnOnce(&mut World, super::ProcessId) -> io::Result<T> + Send + 'static,
+    effect: impl FnOnce(&mut World, ProcessId) -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     let slot = Slot::new();
     {
@@ -424,6 +467,11 @@ async fn io<T: Send + 'static>(
         world.at(at, Action::Effect(Box::new(effect)));
     }
     poll_fn(|cx| slot.poll(cx.waker())).await
+}
+
+fn full(verb: &str) -> io::Error {
+    let text = format!("could not {verb}: simulated disk is full");
+    io::Error::new(io::ErrorKind::StorageFull, text)
 }
 
 fn broken(verb: &str) -> io::Error {

@@ -117,6 +117,29 @@ impl Inode {
         self.in_flight.insert(operation, Write { position, bytes });
     }
 
+    /// Whether the write under way makes the file longer.
+    pub(super) fn grows(&self, operation: u64) -> bool {
+        let end = |write: &Write| write.position + write.bytes.len() as u64;
+        self.in_flight
+            .get(&operation)
+            .is_some_and(|write| end(write) > self.len)
+    }
+
+    /// Completes a write that the disk had no room for: nothing changed.
+    pub(super) fn refuse_write(&mut self, operation: u64) {
+        self.in_flight.remove(&operation);
+    }
+
+    /// Sends a write under way to another place of the file. False when there is no other.
+    pub(super) fn misdirect(&mut self, operation: u64, rng: &mut Rng) -> bool {
+        let Some(write) = self.in_flight.get_mut(&operation) else {
+            return false;
+        };
+        let room = self.len.saturating_sub(write.bytes.len() as u64);
+        let position = rng.below(room / SECTOR as u64 + 1) * SECTOR as u64;
+        std::mem::replace(&mut write.position, position) != position
+    }
+
     /// Completes a write without making it durable.
     pub(super) fn finish_write(&mut self, operation: u64) {
         let Some(write) = self.in_flight.remove(&operation) else {

@@ -224,6 +224,55 @@ fn a_successful_flush_after_a_failed_one_proves_nothing() {
 }
 
 #[test]
+fn a_full_disk_refuses_what_needs_room_and_has_room_again() {
+    let (sim, _, env, file) = machine(4, SimConfig::default(), 1024);
+    sim.set_faults(Faults {
+        disk_full: 1_000_000,
+        ..Faults::none()
+    });
+    let kind = |result: io::Result<()>| result.map_err(|error| error.kind());
+    let full = Err(io::ErrorKind::StorageFull);
+    assert_eq!(kind(sim.block_on(file.write(1024, block(1, 512)))), full);
+    assert_eq!(
+        kind(sim.block_on(file.write_durable(512, block(1, 1024)))),
+        full
+    );
+    assert_eq!(kind(sim.block_on(file.set_len(4096))), full);
+    let created = sim.block_on(env.open(&dir().join("g"), Open::Create));
+    assert_eq!(kind(created.map(drop)), full);
+    assert_eq!(sim.block_on(file.len()).unwrap(), 1024);
+    sim.block_on(file.write_durable(0, block(2, 1024))).unwrap();
+    sim.block_on(file.set_len(512)).unwrap();
+    // Full once, and nothing runs full again: it passes.
+    sim.set_faults(Faults {
+        disk_full: 1,
+        ..Faults::none()
+    });
+    sim.run_for(Duration::from_millis(51));
+    sim.block_on(file.write_durable(512, block(3, 4096)))
+        .unwrap();
+}
+
+#[test]
+fn a_misdirected_write_says_nothing_and_stands_elsewhere() {
+    let mut places = BTreeSet::new();
+    for seed in 0..100 {
+        let (sim, process, _, file) = machine(seed, SimConfig::default(), 2048);
+        sim.set_faults(Faults {
+            misdirected_write: 1_000_000,
+            ..Faults::none()
+        });
+        sim.block_on(file.write_durable(512, block(1, 512)))
+            .unwrap();
+        let found = content(&sim, process, "f").unwrap();
+        let written: Vec<usize> = (0..4).filter(|sector| found[sector * 512] == 1).collect();
+        assert_eq!(written.len(), 1, "seed {seed}");
+        places.extend(written);
+    }
+    assert_eq!(places, BTreeSet::from([0, 1, 2, 3]));
+}
+
+#[test]
 fn each_class_of_error_has_its_switch() {
     let certain = 1_000_000;
     let none = Faults::none();

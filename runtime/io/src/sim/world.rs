@@ -6,7 +6,7 @@
 //! world is locked, and nothing happens that the trace does not see.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Wake, Waker};
@@ -17,6 +17,12 @@ use crate::env::Tick;
 use super::config::{Latency, SimConfig};
 use super::disk::Disk;
 use super::rng::{Rng, Trace};
+
+/// How long a disk stays full at most.
+const FULL_MAX: Duration = Duration::from_millis(50);
+
+/// Notes kept for whoever reads about a failed run.
+const NOTES_MAX: usize = 40;
 
 /// A simulated machine: one disk, and executors that live and die together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -163,6 +169,8 @@ pub(super) struct Process {
     pub(super) incarnation: u32,
     pub(super) disk: Disk,
     pub(super) wall_offset_ms: u64,
+    /// Until when its disk has no room.
+    pub(super) full_until: Tick,
 }
 
 pub(super) struct World {
@@ -182,6 +190,8 @@ pub(super) struct World {
     /// Polls since the last thing that was not a poll.
     pub(super) idle_polls: u64,
     pub(super) io_count: u64,
+    /// The last misfortunes, for a failed run.
+    pub(super) notes: VecDeque<(Tick, String)>,
     events: BinaryHeap<Reverse<Event>>,
     sequence: u64,
 }
@@ -203,6 +213,7 @@ impl World {
             frozen: BTreeMap::new(),
             idle_polls: 0,
             io_count: 0,
+            notes: VecDeque::new(),
             events: BinaryHeap::new(),
             sequence: 0,
         }
@@ -231,6 +242,36 @@ impl World {
             sequence,
             action,
         }));
+    }
+
+    /// Remembers a misfortune; says nothing unless the run fails.
+    pub(super) fn note(&mut self, text: String) {
+        if self.notes.len() == NOTES_MAX {
+            self.notes.pop_front();
+        }
+        self.notes.push_back((self.now, text));
+    }
+
+    /// Whether the disk of a machine has no room at this moment. It may run full now.
+    pub(super) fn runs_full(&mut self, id: ProcessId) -> bool {
+        let chance = self.config.faults.disk_full;
+        if self.disk_rng.chance(chance) {
+            let time = self.disk_rng.between(Duration::ZERO, FULL_MAX);
+            let until = self.now.after(time);
+            self.process(id).full_until = until;
+            self.note(format!("disk full until {} ns", until.0));
+        }
+        let now = self.now;
+        chance > 0 && self.process(id).full_until > now
+    }
+
+    /// Whether a fault of this chance happens now; notes it if so.
+    pub(super) fn fails(&mut self, chance: u32, what: std::fmt::Arguments<'_>) -> bool {
+        let fails = self.disk_rng.chance(chance);
+        if fails {
+            self.note(what.to_string());
+        }
+        fails
     }
 
     /// How long one I/O of this class takes.
