@@ -80,13 +80,21 @@ pub trait Schema: 'static {
 
 /// A schema that a whole PState may have (spec P-5): a [`Map`], a fixed-keys struct or a value.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be the top level of a PState",
-    label = "not allowed at the top level",
-    note = "put it under a key: `PState<Map<K, Set<E>>>` or `PState<Map<K, List<S>>>`",
-    note = "keys need `#[derive(Key)]`, values `#[rama::record]`",
-    note = "or store it whole as one value: `PState<BTreeSet<E>>` or `PState<Vec<T>>`"
+    message = "`{Self}` cannot be the schema of a PState",
+    label = "not a top-level schema",
+    note = "a `Set` or `List` stands under a key: `PState<Map<K, Set<E>>>`, `PState<Map<K, List<S>>>`",
+    note = "to store a small one whole, as one value: `PState<BTreeSet<E>>`, `PState<Vec<T>>`",
+    note = "keys need `#[derive(Key)]`, values `#[rama::record]`; for `HashMap` use `BTreeMap`"
 )]
 pub trait Root: Schema {}
+
+/// Implemented by nothing. Impls that depend on it exist for their message: with them, the compiler
+/// reports the trait that was asked for and not one it was looking at on the way.
+#[doc(hidden)]
+pub trait Never {
+    /// Never called.
+    fn never() -> !;
+}
 
 /// Whether a map or a set keeps its size: [`Tracked`] or [`Untracked`].
 pub trait Tracking: 'static {

@@ -6,12 +6,12 @@
 use std::marker::PhantomData;
 use std::ops::{ControlFlow, RangeBounds};
 
-use rama_wire::{Key, Record};
+use rama_wire::{Key, Record, RecordError};
 
 use super::{Child, Cursor, Span, bounds, unaligned, walk};
 use crate::access::Order;
 use crate::plan::{Each, Plan, Scan, SelectError, Selectable, Selection, Take, count, rows};
-use crate::schema::{Marker, Schema, Tracked, Tracking};
+use crate::schema::{List, Map, Marker, Never, Schema, Set, Tracked, Tracking};
 use crate::task::Task;
 
 /// Which end of a range counts.
@@ -275,7 +275,46 @@ impl<K: Key, V: Record, T: Tracking> MapRange<K, V, T> {
     }
 }
 
-impl<K: Key, V: Record, T: Tracking> Selectable for MapRange<K, V, T> {
+/// A schema whose elements are entries: a value.
+#[diagnostic::on_unimplemented(
+    message = "the elements of this range are structures, which are never sent whole",
+    label = "elements of type `{Self}`",
+    note = "select the keys, `.select_keys()`, then what is needed of each"
+)]
+pub trait Entry: Schema + Sized {
+    /// Decodes an element.
+    #[doc(hidden)]
+    fn read(bytes: &[u8]) -> Result<Self, RecordError>;
+}
+
+impl<V: Record> Entry for V {
+    fn read(bytes: &[u8]) -> Result<V, RecordError> {
+        V::decode(bytes)
+    }
+}
+
+/// Structures are no entries; see [`Never`].
+macro_rules! no_entry {
+    ($($type:ty, $($param:ident: $bound:path),*;)*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl<$($param: $bound),*> Entry for $type
+        where
+            $type: Never,
+        {
+            fn read(_bytes: &[u8]) -> Result<Self, RecordError> {
+                Self::never()
+            }
+        }
+    )*};
+}
+
+no_entry! {
+    Map<K, S, T>, K: Key, S: Schema, T: Tracking;
+    Set<K, T>, K: Key, T: Tracking;
+    List<S>, S: Schema;
+}
+
+impl<K: Key, V: Entry, T: Tracking> Selectable for MapRange<K, V, T> {
     type Output = Vec<(K, V)>;
 
     fn selection(&self) -> Selection<Vec<(K, V)>> {
@@ -283,7 +322,7 @@ impl<K: Key, V: Record, T: Tracking> Selectable for MapRange<K, V, T> {
             &self.cursor,
             Plan::Scan(self.scan(Take::Entries)),
             |bytes| {
-                let entry = |(key, value)| Ok((K::from_key_bytes(key)?, V::decode(value)?));
+                let entry = |(key, value)| Ok((K::from_key_bytes(key)?, V::read(value)?));
                 rows(bytes)?.into_iter().map(entry).collect()
             },
         )

@@ -1,0 +1,8 @@
+//! A generic record.
+
+#[rama::record]
+struct Versioned<T> {
+    value: T,
+}
+
+fn main() {}

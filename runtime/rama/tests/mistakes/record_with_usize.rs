@@ -1,0 +1,8 @@
+//! A record with a number whose size depends on the machine.
+
+#[rama::record]
+struct Page {
+    size: usize,
+}
+
+fn main() {}
