@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use futures_channel::{mpsc, oneshot};
 use futures_util::StreamExt;
-use futures_util::future::{BoxFuture, Either, select, try_join_all};
+use futures_util::future::{BoxFuture, Either, join_all, select, try_join_all};
 use futures_util::stream::FuturesUnordered;
 use rama_io::sim::{self, ProcessId, Sim, SimConfig, SimEnv};
 use rama_io::{Category, Env};
