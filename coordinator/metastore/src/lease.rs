@@ -79,6 +79,14 @@ impl Shared {
         self.change(LeaseState::Lapsed);
     }
 
+    /// Waits until it is held again.
+    #[cfg(feature = "etcd")]
+    pub async fn renewed(&self) {
+        let mut changes = self.state.subscribe();
+        // The sender is in `self`.
+        let _ = changes.wait_for(|state| *state == LeaseState::Held).await;
+    }
+
     /// Is gone.
     pub fn on_lost(&self) {
         self.valid_until

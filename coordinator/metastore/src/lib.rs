@@ -14,6 +14,9 @@ mod clock;
 pub mod conformance;
 mod embedded;
 mod error;
+#[cfg(feature = "etcd")]
+mod etcd;
+mod etcd_server;
 mod key;
 mod lease;
 pub mod limits;
@@ -24,6 +27,9 @@ mod watch;
 
 pub use embedded::Embedded;
 pub use error::Error;
+#[cfg(feature = "etcd")]
+pub use etcd::{Etcd, EtcdConfig, EtcdTls, Secret};
+pub use etcd_server::{EtcdMember, EtcdServer, PROGRAM as ETCD_PROGRAM, free_ports};
 pub use key::{Key, KeyError, Level, Scope, Space};
 pub use lease::{Lease, LeaseId, LeaseState};
 pub use store::{Entry, Listing, Metastore, Versioned};
