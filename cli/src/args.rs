@@ -137,6 +137,9 @@ pub enum Command {
     /// Run a module as a server with its data in ./.rama.
     #[command(after_help = DEV)]
     Dev(Dev),
+    /// Start a local etcd for experiments.
+    #[command(after_help = DEV_METASTORE, alias = "devMetastore", alias = "devZookeeper")]
+    DevMetastore(DevMetastore),
     /// Create a project with a module and a test.
     #[command(after_help = NEW)]
     New(New),
@@ -255,6 +258,34 @@ pub enum Example {
     /// Windowed statistics with range reads.
     #[value(alias = "time_series")]
     TimeSeries,
+}
+
+const DEV_METASTORE: &str = works!(
+    "\
+One member on loopback, without replicas, password or backup. History is compacted after an hour.
+Without --data-dir the data goes to ./.rama/metastore. Ctrl-C stops it; the data stays.
+
+Examples:
+  rama dev-metastore
+  rama dev-metastore --data-dir /var/tmp/etcd --port 12379 --peer-port 12380
+  sudo rama dev-metastore --install"
+);
+
+/// `rama dev-metastore`
+#[derive(Args, Debug)]
+pub struct DevMetastore {
+    /// Where its data is.
+    #[arg(long, value_name = "DIR", default_value = "./.rama/metastore")]
+    pub data_dir: PathBuf,
+    /// Where clients connect.
+    #[arg(long, value_name = "PORT", default_value_t = 2379)]
+    pub port: u16,
+    /// Where other members would connect.
+    #[arg(long, value_name = "PORT", default_value_t = 2380)]
+    pub peer_port: u16,
+    /// Install etcd where it is missing (Debian, as root).
+    #[arg(long)]
+    pub install: bool,
 }
 
 const NEW: &str = works!(

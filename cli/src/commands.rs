@@ -7,6 +7,7 @@ mod append;
 mod config;
 mod dead_letters;
 mod dev;
+mod dev_metastore;
 mod doctor;
 mod inspect;
 mod new;
@@ -40,6 +41,7 @@ pub fn run(args: Rama) -> Result<ExitCode> {
         Command::Doctor(args) => doctor::run(output, &args)?,
         Command::Inspect(args) => inspect::run(output, &args)?,
         Command::Quickstart(args) => quickstart::run(output, &args)?,
+        Command::DevMetastore(args) => dev_metastore::run(output, &args)?,
         Command::Dev(args) => return dev::run(&args),
     }
     Ok(ExitCode::SUCCESS)

@@ -9,6 +9,7 @@ const VERBS: [&[&str]; 18] = [
     &[],
     &["quickstart"],
     &["dev"],
+    &["dev-metastore"],
     &["new"],
     &["append"],
     &["select"],

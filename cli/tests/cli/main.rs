@@ -10,4 +10,5 @@ mod clients;
 mod command;
 mod demo;
 mod dev;
+mod dev_metastore;
 mod local;
