@@ -40,11 +40,12 @@ pub fn run(format: Format, args: &DevMetastore) -> Result<()> {
     let command_line = member.command_line();
     let endpoint = member.endpoint();
     let shown = member.data_dir.display().to_string();
+    let program = [&[ETCD_PROGRAM.to_owned()][..], &command_line[..]].concat();
     let described = json!({
         "endpoint": endpoint,
         "dataDir": shown,
         "pid": std::process::id(),
-        "command": [&[ETCD_PROGRAM.to_owned()][..], &command_line[..]].concat(),
+        "command": program,
     });
     output::print(format, &described, || banner(&member, &shown))?;
     let failed = Command::new(ETCD_PROGRAM).args(&command_line).exec();

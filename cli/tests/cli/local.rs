@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::command::{RAMA, directory, run, run_in, without_numbers};
 
 /// Every path of subcommands that has help.
-const VERBS: [&[&str]; 18] = [
+const VERBS: [&[&str]; 20] = [
     &[],
     &["quickstart"],
     &["dev"],

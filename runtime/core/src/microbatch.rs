@@ -21,8 +21,8 @@ use crate::ids::{Attempt, MicrobatchId, Origin, Position, SourceId, TaskId};
 use crate::policy::FailurePolicy;
 
 pub use coordinator::{Coordinator, Phase, Status};
-pub use message::{Failure, SourceWork, ToCoordinator, ToParticipant};
 pub use ledger::{Excluded, Ledger, LedgerError, Plan, SourceRange};
+pub use message::{Failure, SourceWork, ToCoordinator, ToParticipant};
 pub use participant::{Admission, Participant};
 
 /// Settings of a coordinator, fixed for its life.

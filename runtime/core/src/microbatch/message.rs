@@ -12,8 +12,7 @@
 use crate::ids::{MicrobatchId, Origin, Position, SourceId, TaskId};
 
 /// From the coordinator to one participant. In order per task.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub enum ToParticipant {
     /// A coordinator has started: answer `Ready`.
     Hello,
@@ -46,8 +45,7 @@ pub enum ToParticipant {
 }
 
 /// What one task reads of one source partition in an attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct SourceWork {
     /// Which source.
     pub source: SourceId,
@@ -62,8 +60,7 @@ pub struct SourceWork {
 }
 
 /// From a participant to the coordinator. In order per task.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub enum ToCoordinator {
     /// The participant is up. Sent at its start and in answer to `Hello`.
     Ready {
@@ -111,8 +108,7 @@ pub enum ToCoordinator {
 }
 
 /// Why work failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct Failure {
     /// The record being processed when it is known, also on a task it hopped to.
     pub origin: Option<Origin>,
