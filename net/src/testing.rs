@@ -15,10 +15,14 @@ use uuid::Uuid;
 
 use crate::certificates::{AUTHORITY_CERTIFICATE, CertificateAuthority, Request};
 use crate::credentials::{CertificatePaths, Credentials};
-use crate::{Dial, Endpoint, EndpointConfig, Security};
+use crate::{Dial, Endpoint, EndpointConfig, Limits, Security};
 
 /// Anything a test waits for takes far less.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Silence and handshakes that end nothing, so that a machine which stalls fails no test that is
+/// about something else.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Any port of loopback.
 pub(crate) const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -80,7 +84,22 @@ impl World {
         let node = Uuid::new_v4();
         let credentials = Credentials::load(self.issue(role, node)).unwrap();
         let security = Security::Mutual(Arc::new(credentials));
-        EndpointConfig::new(ANY, security, self.cluster, node, role, incarnation())
+        patient(EndpointConfig::new(
+            ANY,
+            security,
+            self.cluster,
+            node,
+            role,
+            incarnation(),
+        ))
+    }
+
+    /// The same with the limits of a process, for tests about silence.
+    pub(crate) fn impatient(&self, role: Role) -> EndpointConfig {
+        EndpointConfig {
+            limits: Limits::default(),
+            ..self.config(role)
+        }
     }
 
     pub(crate) fn endpoint(&self, role: Role) -> Endpoint {
@@ -92,7 +111,20 @@ impl World {
 pub(crate) fn insecure(cluster: Uuid, role: Role) -> EndpointConfig {
     let security = Security::InsecureLoopback;
     let node = Uuid::new_v4();
-    EndpointConfig::new(ANY, security, cluster, node, role, incarnation())
+    patient(EndpointConfig::new(
+        ANY,
+        security,
+        cluster,
+        node,
+        role,
+        incarnation(),
+    ))
+}
+
+fn patient(mut config: EndpointConfig) -> EndpointConfig {
+    config.limits.idle_timeout = PATIENCE;
+    config.limits.handshake_timeout = PATIENCE;
+    config
 }
 
 pub(crate) fn request(role: Role, node: Uuid) -> Request {

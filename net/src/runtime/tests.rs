@@ -44,14 +44,14 @@ struct Server {
 }
 
 /// How a server stops.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum How {
     /// It closes its endpoint.
     Close,
     /// Its executor ends, with everything on it.
     End,
-    /// It stops answering and stays: what a process that was killed looks like.
-    Die,
+    /// It stops answering and stays until the other end of this is dropped: what a process that
+    /// was killed looks like.
+    Die(mpsc::Receiver<()>),
 }
 
 mod async_stop {
@@ -97,11 +97,9 @@ impl Server {
                 match stopped.wait().await {
                     How::Close => endpoint.close().await,
                     How::End => {}
-                    How::Die => {
+                    How::Die(through) => {
                         // Nothing else of this executor runs until the test is through.
-                        let (sender, receiver) = mpsc::channel::<()>();
-                        DEAD.lock().unwrap().push(sender);
-                        let _ = receiver.recv();
+                        let _ = through.recv();
                     }
                 }
             }
@@ -113,9 +111,6 @@ impl Server {
         }
     }
 }
-
-/// Held by executors that play dead.
-static DEAD: std::sync::Mutex<Vec<mpsc::Sender<()>>> = std::sync::Mutex::new(Vec::new());
 
 async fn messages_return(client: &Endpoint, dial: &Dial) {
     let (sender, mut receiver) = client.open(dial, &StreamHeader::Rpc).await.unwrap();
@@ -188,9 +183,9 @@ fn executors_speak_to_each_other_and_to_a_tokio_server() {
 #[test]
 fn an_executor_that_ends_takes_its_endpoint_along() {
     let world = World::new();
-    let server = Server::start(world.config(Role::Worker));
+    let server = Server::start(world.impatient(Role::Worker));
     on_tokio(async {
-        let client = world.endpoint(Role::Client);
+        let client = Endpoint::on_tokio(world.impatient(Role::Client)).unwrap();
         let stream = client.open(&server.dial, &StreamHeader::Rpc).await;
         let (sender, mut receiver) = stream.unwrap();
         sender.send("a").await.unwrap();
@@ -206,10 +201,11 @@ fn an_executor_that_ends_takes_its_endpoint_along() {
 #[test]
 fn a_dead_executor_is_found_by_silence() {
     let world = World::new();
-    let server = Server::start(world.config(Role::Worker));
+    let server = Server::start(world.impatient(Role::Worker));
+    let (life, death) = mpsc::channel();
     let (ready_sender, ready) = mpsc::channel();
     let start = std::sync::Arc::new(std::sync::Mutex::new(Some((
-        world.config(Role::Client),
+        world.impatient(Role::Client),
         server.dial.clone(),
     ))));
     let glommio = Pool::start(pool_config(1), move |env, _| {
@@ -223,13 +219,13 @@ fn a_dead_executor_is_found_by_silence() {
         }
     });
     on_tokio(async {
-        let client = world.endpoint(Role::Client);
+        let client = Endpoint::on_tokio(world.impatient(Role::Client)).unwrap();
         let connection = client.connect(&server.dial).await.unwrap();
         ready.recv().unwrap();
-        server.stop.now(How::Die);
+        server.stop.now(How::Die(death));
         assert_eq!(connection.lost().await, Lost::TimedOut);
     });
     assert_eq!(glommio.unwrap().join().unwrap(), [Lost::TimedOut]);
-    DEAD.lock().unwrap().clear();
+    drop(life);
     server.pool.join().unwrap();
 }

@@ -211,15 +211,18 @@ fn rotation_loses_no_request_and_no_connection() {
             }
             answered
         });
-        for round in 1..=5 {
+        for _ in 0..5 {
             for ((role, node), credentials) in nodes.iter().zip(&credentials) {
+                let former = credentials.generation();
                 world.issue(*role, *node);
                 credentials.refresh().unwrap();
-                assert_eq!(credentials.generation(), round);
+                // The busy task looks as well, and may have found one file before the other.
+                assert!(credentials.generation() > former);
             }
             // A request of this round, so that each certificate is used.
             round_trip(&client, &server, "round").await;
-            assert_eq!(client.connect(&dial).await.unwrap().generation(), round);
+            let connection = client.connect(&dial).await.unwrap();
+            assert_eq!(connection.generation(), credentials[1].generation());
             sender.send("still").await.unwrap();
             assert_eq!(receiver.recv().await.unwrap().unwrap(), "still");
         }
