@@ -12,6 +12,7 @@ const MAY_DEPEND: &[(&str, &[&str])] = &[
     ("rama-io", &[]),
     ("rama-macros", &[]),
     ("rama-net", &["rama-wire", "rama-io"]),
+    ("rama-rpc", &["rama-net"]),
     ("rama-core", &["rama-wire"]),
     ("rama-storage", &["rama-wire", "rama-io"]),
     (
@@ -21,6 +22,7 @@ const MAY_DEPEND: &[(&str, &[&str])] = &[
             "rama-io",
             "rama-core",
             "rama-storage",
+            "rama-net",
             "rama-macros",
         ],
     ),
