@@ -5,6 +5,7 @@
 //! again when it is back.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -50,6 +51,32 @@ pub(crate) struct Running {
     pub(crate) metrics: Arc<ModuleMetrics>,
     /// Empty while it is stopped.
     posts: Arc<[Arc<dyn Post>]>,
+    /// None within a process, whose task threads answer or are gone.
+    deadline: Option<Deadline>,
+}
+
+/// When a call to another process is given up.
+#[derive(Clone)]
+pub(crate) struct Deadline {
+    pub(crate) after: Duration,
+    pub(crate) timer: Arc<dyn Timer>,
+}
+
+impl Deadline {
+    /// Waits for `answer`, or until it is too late for it.
+    pub(crate) async fn bound<T>(
+        this: Option<&Deadline>,
+        answer: impl Future<Output = Result<T>>,
+        late: impl FnOnce(Duration) -> Error,
+    ) -> Result<T> {
+        let Some(Deadline { after, timer }) = this else {
+            return answer.await;
+        };
+        match select(pin!(answer), timer.sleep(*after)).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(_) => Err(late(*after)),
+        }
+    }
 }
 
 impl Running {
@@ -62,7 +89,19 @@ impl Running {
             layout,
             metrics,
             posts,
+            deadline: None,
         }
+    }
+
+    pub(crate) fn with_deadline(self, deadline: Deadline) -> Running {
+        Running {
+            deadline: Some(deadline),
+            ..self
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<&Deadline> {
+        self.deadline.as_ref()
     }
 
     /// The same module without its threads.
@@ -73,6 +112,7 @@ impl Running {
             layout,
             metrics,
             posts: Arc::new([]),
+            deadline: self.deadline.clone(),
         }
     }
 
@@ -104,7 +144,8 @@ impl Running {
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         self.post(task, request(reply))?;
-        answer.await.unwrap_or_else(|_| Err(self.down()))
+        let answer = async { answer.await.unwrap_or_else(|_| Err(self.down())) };
+        Deadline::bound(self.deadline(), answer, |after| self.late(after)).await
     }
 
     /// Sends a command to every task thread and waits for all.
@@ -122,9 +163,17 @@ impl Running {
             answers.push(answer);
         }
         for answer in answers {
-            answer.await.unwrap_or_else(|_| Err(self.down()))?;
+            let answer = async { answer.await.unwrap_or_else(|_| Err(self.down())) };
+            Deadline::bound(self.deadline(), answer, |after| self.late(after)).await?;
         }
         Ok(())
+    }
+
+    fn late(&self, after: Duration) -> Error {
+        Error::unavailable(format!(
+            "module {} did not answer within {after:?}; retry",
+            self.layout.module
+        ))
     }
 }
 

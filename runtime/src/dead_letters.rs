@@ -68,6 +68,16 @@ pub(crate) enum Request {
     },
 }
 
+impl Request {
+    /// Whether its asker went away.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        match self {
+            Request::List { reply } => reply.is_canceled(),
+            Request::Drop { reply, .. } => reply.is_canceled(),
+        }
+    }
+}
+
 impl Letter {
     pub(crate) fn put_into(&self, slot: u16, batch: &mut WriteBatch) {
         let Origin {

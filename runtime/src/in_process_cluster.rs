@@ -81,7 +81,7 @@ impl Builder {
         }
         let home = Home::open(self.dir.as_deref())?;
         let (hosts, receivers) = Hosts::<GlommioEnv>::new(GlommioTransport, self.threads);
-        let pool = start_pool(&self, receivers)?;
+        let pool = start_pool(self.pinned, receivers)?;
         let catalog = open_catalog(&hosts, &home.path, new_identity()).await;
         let catalog = catalog.inspect_err(|_| hosts.quit())?;
         let seed = new_identity() as u64;
@@ -251,8 +251,9 @@ pub(crate) fn define(module: &dyn Module) -> Result<Definition> {
     Definition::of(module).map_err(|error| Error::invalid(error.to_string()))
 }
 
-fn start_pool(builder: &Builder, receivers: Vec<JobReceiver<GlommioEnv>>) -> Result<Pool> {
-    let (pin, spin) = match builder.pinned {
+/// One executor for each receiver, serving it.
+pub(crate) fn start_pool(pinned: bool, receivers: Vec<JobReceiver<GlommioEnv>>) -> Result<Pool> {
+    let (pin, spin) = match pinned {
         true => (Pin::Cores, Duration::from_micros(50)),
         false => (Pin::Unpinned, Duration::ZERO),
     };
@@ -286,14 +287,14 @@ fn new_identity() -> u128 {
 }
 
 /// The directory of a cluster, locked for this process.
-struct Home {
+pub(crate) struct Home {
     path: PathBuf,
     temporary: bool,
     _lock: File,
 }
 
 impl Home {
-    fn open(dir: Option<&Path>) -> Result<Home> {
+    pub(crate) fn open(dir: Option<&Path>) -> Result<Home> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let (path, temporary) = match dir {
             Some(dir) => (dir.to_owned(), false),

@@ -158,10 +158,7 @@ impl<E: Env> Launcher<E> {
         metrics: &Arc<ModuleMetrics>,
         dir: &Path,
     ) -> Result<Arc<[Arc<dyn Post>]>> {
-        let local: Vec<u32> = match &self.part {
-            Some(part) => part.local.clone(),
-            None => (0..layout.threads).collect(),
-        };
+        let local = self.local_threads(layout);
         let channels = local
             .iter()
             .map(|_| self.hosts.transport().channel::<Message>());
@@ -223,6 +220,14 @@ impl<E: Env> Launcher<E> {
         Ok(posts.into())
     }
 
+    /// The threads of a module that run in this process.
+    fn local_threads(&self, layout: &Layout) -> Vec<u32> {
+        match &self.part {
+            Some(part) => part.local.clone(),
+            None => (0..layout.threads).collect(),
+        }
+    }
+
     /// Stops a module; its data stays. Appends under way may answer `unknown`.
     pub(crate) async fn stop(&self, module: &str) -> Result<()> {
         let running = self.cluster.running(module)?;
@@ -230,13 +235,14 @@ impl<E: Env> Launcher<E> {
             return Ok(());
         }
         self.cluster.stop(Some(module));
-        let threads = 0..running.layout.threads;
-        let drained = pin!(running.command(threads.clone(), |reply| Control::Drain { reply }));
+        let threads = self.local_threads(&running.layout);
+        let drain = |reply| Control::Drain { reply };
+        let drained = pin!(running.command(threads.iter().copied(), drain));
         let patience = pin!(self.cluster.sleep(limits::DRAIN_MAX));
         // What could not finish, or a thread that cannot answer, is no reason not to stop.
         select(drained, patience).await;
         running
-            .command(threads, |reply| Control::Stop { reply })
+            .command(threads.iter().copied(), |reply| Control::Stop { reply })
             .await
     }
 

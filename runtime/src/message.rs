@@ -215,6 +215,32 @@ pub(crate) enum Message {
     },
 }
 
+impl Message {
+    /// Whether its asker went away before it was sent, so that sending it makes no sense.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        match self {
+            Message::Client(request) => request.is_forgotten(),
+            _ => false,
+        }
+    }
+}
+
+impl ClientRequest {
+    fn is_forgotten(&self) -> bool {
+        match self {
+            // An append that nobody waits for is to be done all the same.
+            ClientRequest::Append(append) => {
+                append.ack != AckLevel::None && append.reply.is_canceled()
+            }
+            ClientRequest::ReadDepot { reply, .. } => reply.is_canceled(),
+            ClientRequest::DepotInfo { reply, .. } => reply.is_canceled(),
+            ClientRequest::Select { reply, .. } => reply.is_canceled(),
+            ClientRequest::Watch { subscription, .. } => subscription.is_over(),
+            ClientRequest::DeadLetters { request, .. } => request.is_forgotten(),
+        }
+    }
+}
+
 /// Sends to one task thread, whatever the transport.
 pub(crate) trait Post: Send + Sync {
     /// Never waits. Gives the message back when the thread is gone.

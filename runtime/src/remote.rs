@@ -13,6 +13,7 @@ pub(crate) mod encode;
 pub(crate) mod frame;
 pub(crate) mod link;
 pub(crate) mod peer;
+pub(crate) mod quic;
 pub(crate) mod serve;
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use futures_channel::oneshot;
 use rama_wire::Record;
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Running};
+use crate::cluster::{Cluster, Deadline, Running};
 use crate::depot_def::{Depot, PlacementKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
@@ -357,14 +357,23 @@ pub(crate) fn send(
         };
         return Ok(Box::pin(std::future::ready(Ok(appended))));
     }
-    let module = running.layout.module.clone();
+    let (module, deadline) = (running.layout.module.clone(), running.deadline().cloned());
     Ok(Box::pin(async move {
-        answer.await.unwrap_or_else(|_| {
-            Err(Error::unknown(format!(
-                "{module} went away before it answered an append to {name}: the record may be \
+        let answer = async {
+            answer.await.unwrap_or_else(|_| {
+                Err(Error::unknown(format!(
+                    "{module} went away before it answered an append to {name}: the record may be \
+                     appended"
+                )))
+            })
+        };
+        let late = |after| {
+            Error::unknown(format!(
+                "{module} did not answer an append to {name} within {after:?}: the record may be \
                  appended"
-            )))
-        })
+            ))
+        };
+        Deadline::bound(deadline.as_ref(), answer, late).await
     }))
 }
 

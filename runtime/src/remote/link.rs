@@ -8,8 +8,9 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use rama_io::{Category, Env};
+use rama_io::{Category, Env, Transport};
 
 use crate::message::{Message, Post};
 use crate::remote::serve::Served;
@@ -77,6 +78,35 @@ impl Lane {
             Lane::LowLatency => Category::LowLatency,
             Lane::FlexLatency => Category::FlexLatency,
         }
+    }
+}
+
+/// What the loop behind a link needs of the thread it runs on. Executors have it, and so has the
+/// thread of a program that is no part of the cluster.
+pub(crate) trait Ground: Clone + 'static {
+    type Transport: Transport;
+
+    /// Makes inboxes for loops of this thread.
+    fn inboxes(&self) -> Self::Transport;
+
+    fn pause(&self, duration: Duration) -> impl Future<Output = ()>;
+
+    fn random(&self) -> u64;
+}
+
+impl<E: Env> Ground for E {
+    type Transport = E::Transport;
+
+    fn inboxes(&self) -> E::Transport {
+        self.transport()
+    }
+
+    fn pause(&self, duration: Duration) -> impl Future<Output = ()> {
+        self.sleep(duration)
+    }
+
+    fn random(&self) -> u64 {
+        self.random_u64()
     }
 }
 

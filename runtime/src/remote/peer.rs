@@ -10,22 +10,26 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use rama_io::{Category, Env, Receiver, Sender, Transport};
+use rama_io::{Category, Receiver, Sender, Transport};
 
 use super::encode::{After, Waiting, encode};
 use super::frame::Frame;
-use super::link::{Broken, Dial, FrameIn, FrameOut, Lane, LocalFuture};
+use super::link::{Broken, Dial, FrameIn, FrameOut, Ground, Lane, LocalFuture};
 use crate::message::{Message, Post};
 
 /// First pause between two attempts to connect; doubles up to the longest.
 const RETRY_FIRST: Duration = Duration::from_millis(5);
 const RETRY_LONGEST: Duration = Duration::from_secs(1);
 
-type Inbox<E> = <<E as Env>::Transport as Transport>::Receiver<Outgoing>;
+/// Messages of a patient program that wait for a link, at most; further ones are given back.
+const WAITING_MAX: usize = 1 << 16;
+
+type Inbox<G> = <<G as Ground>::Transport as Transport>::Receiver<Outgoing>;
+type Outbox<G> = <<G as Ground>::Transport as Transport>::Sender<Outgoing>;
 
 /// What the loop takes out of its inbox.
 enum Outgoing {
@@ -33,18 +37,41 @@ enum Outgoing {
     Cancel(u64),
 }
 
+/// What becomes of a message that cannot be sent now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WhileDown {
+    /// It is given back: whoever sends it repeats what matters.
+    Refuse,
+    /// It waits for the link for as long as its asker does. What was sent is never sent again.
+    Wait,
+}
+
+/// The sending side of one lane.
+#[derive(Clone)]
+struct Way<S> {
+    sender: S,
+    up: Arc<AtomicBool>,
+    waiting: Arc<AtomicUsize>,
+}
+
 /// Sends to a task thread of another process, by the lane of each message.
 struct Remote<S> {
-    lanes: [(S, Arc<AtomicBool>); 3],
+    lanes: [Way<S>; 3],
+    while_down: WhileDown,
 }
 
 impl<S: Sender<Outgoing>> Post for Remote<S> {
     fn post(&self, message: Message) -> Result<(), Message> {
-        let (sender, up) = &self.lanes[Lane::of(&message) as usize];
-        if !up.load(Ordering::Acquire) {
+        let way = &self.lanes[Lane::of(&message) as usize];
+        let takes = match self.while_down {
+            WhileDown::Refuse => way.up.load(Ordering::Acquire),
+            WhileDown::Wait => way.waiting.load(Ordering::Relaxed) < WAITING_MAX,
+        };
+        if !takes {
             return Err(message);
         }
-        match sender.send(Outgoing::Message(message)) {
+        way.waiting.fetch_add(1, Ordering::Relaxed);
+        match way.sender.send(Outgoing::Message(message)) {
             Err(Outgoing::Message(message)) => Err(message),
             Ok(()) | Err(Outgoing::Cancel(_)) => Ok(()),
         }
@@ -53,45 +80,53 @@ impl<S: Sender<Outgoing>> Post for Remote<S> {
 
 /// The way to task thread `thread` of another process, and the loops that keep its links up. They
 /// run for ever; changes are told to `local`.
-pub(crate) fn open<E: Env>(
-    env: &E,
+pub(crate) fn open<G: Ground>(
+    ground: &G,
     thread: u32,
     local: &Arc<dyn Post>,
+    while_down: WhileDown,
     dial: impl Dial,
 ) -> (Arc<dyn Post>, Vec<(Category, LocalFuture)>) {
     let mut loops: Vec<(Category, LocalFuture)> = Vec::new();
     let lanes = Lane::ALL.map(|lane| {
-        let (sender, inbox) = env.transport().channel();
-        let up = Arc::new(AtomicBool::new(false));
+        let (sender, inbox) = ground.inboxes().channel();
+        let way = Way {
+            sender,
+            up: Arc::default(),
+            waiting: Arc::default(),
+        };
         let peer = Peer {
-            env: env.clone(),
+            ground: ground.clone(),
             thread,
             lane,
             inbox,
-            sender: sender.clone(),
-            up: up.clone(),
+            way: way.clone(),
             local: local.clone(),
+            while_down,
         };
-        loops.push((lane.category(), Box::pin(peer.run(dial.clone()))));
-        (sender, up)
+        // A program that is no part of the cluster only asks.
+        if lane == Lane::Client || while_down == WhileDown::Refuse {
+            loops.push((lane.category(), Box::pin(peer.run(dial.clone()))));
+        }
+        way
     });
-    (Arc::new(Remote { lanes }), loops)
+    (Arc::new(Remote { lanes, while_down }), loops)
 }
 
 /// One link to be kept up.
-struct Peer<E: Env> {
-    env: E,
+struct Peer<G: Ground> {
+    ground: G,
     /// The task thread at the other end.
     thread: u32,
     lane: Lane,
-    inbox: Inbox<E>,
-    sender: <E::Transport as Transport>::Sender<Outgoing>,
-    up: Arc<AtomicBool>,
+    inbox: Inbox<G>,
+    way: Way<Outbox<G>>,
     /// Who hears of changes of the link.
     local: Arc<dyn Post>,
+    while_down: WhileDown,
 }
 
-impl<E: Env> Peer<E> {
+impl<G: Ground> Peer<G> {
     /// Keeps the link up, for ever.
     async fn run<D: Dial>(mut self, dial: D) {
         let mut pause = RETRY_FIRST;
@@ -106,8 +141,8 @@ impl<E: Env> Peer<E> {
                 }
             }
             let jitter =
-                Duration::from_nanos(self.env.random_u64() % (pause.as_nanos() as u64).max(1));
-            self.env.sleep(pause / 2 + jitter / 2).await;
+                Duration::from_nanos(self.ground.random() % (pause.as_nanos() as u64).max(1));
+            self.ground.pause(pause / 2 + jitter / 2).await;
             pause = (pause * 2).min(RETRY_LONGEST);
         }
     }
@@ -117,21 +152,31 @@ impl<E: Env> Peer<E> {
         self.tell(true);
         let waiting = Rc::new(RefCell::new(BTreeMap::new()));
         let last = Cell::new(0);
-        let cancel = self.sender.clone();
+        let cancel = self.way.sender.clone();
         {
-            let sends = pin!(send(&mut self.inbox, out, &waiting, &last));
+            let sends = pin!(send(
+                &mut self.inbox,
+                &self.way.waiting,
+                out,
+                &waiting,
+                &last
+            ));
             let receives = pin!(receive(incoming, &waiting, cancel));
             match select(sends, receives).await {
                 Either::Left((Broken, _)) | Either::Right((Broken, _)) => {}
             }
         }
         self.tell(false);
-        // What was posted and not sent is lost like what was sent and not answered.
-        while self.inbox.try_recv().is_some() {}
+        if self.while_down == WhileDown::Refuse {
+            // What was posted and not sent is lost like what was sent and not answered.
+            while self.inbox.try_recv().is_some() {
+                self.way.waiting.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
     }
 
     fn tell(&self, up: bool) {
-        self.up.store(up, Ordering::Release);
+        self.way.up.store(up, Ordering::Release);
         let (thread, lane) = (self.thread, self.lane);
         if self.local.post(Message::Link { thread, lane, up }).is_err() {
             tracing::debug!(thread, "nobody hears of a link");
@@ -143,6 +188,7 @@ type Pending = Rc<RefCell<BTreeMap<u64, Waiting>>>;
 
 async fn send<R: Receiver<Outgoing>, O: FrameOut>(
     inbox: &mut R,
+    unsent: &AtomicUsize,
     mut out: O,
     waiting: &Pending,
     last: &Cell<u64>,
@@ -151,6 +197,10 @@ async fn send<R: Receiver<Outgoing>, O: FrameOut>(
         let frame = match outgoing {
             Outgoing::Cancel(id) => Frame::Cancel { id },
             Outgoing::Message(message) => {
+                unsent.fetch_sub(1, Ordering::Relaxed);
+                if message.is_forgotten() {
+                    continue;
+                }
                 let id = last.get() + 1;
                 last.set(id);
                 match encode(message, id) {

@@ -17,7 +17,7 @@ use rama_io::{Category, Env};
 
 use super::decode::{Awaited, Decoder};
 use super::frame::{Answer, Frame};
-use super::link::{FrameIn, FrameOut};
+use super::link::{FrameIn, FrameOut, Lane};
 use crate::category_queue::Queue;
 use crate::client::watch::Watch;
 use crate::error::{Error, Result};
@@ -56,9 +56,9 @@ struct Answers {
 
 impl<E: Env> Served<E> {
     /// Runs until the link breaks, the peer breaks the protocol, or the task thread is gone.
-    pub(crate) async fn run<I: FrameIn, O: FrameOut>(self, incoming: I, out: O) {
+    pub(crate) async fn run<I: FrameIn, O: FrameOut>(self, lane: Lane, incoming: I, out: O) {
         let answers = Rc::new(Answers::default());
-        let reads = pin!(self.read(incoming, &answers));
+        let reads = pin!(self.read(lane, incoming, &answers));
         let writes = pin!(write(out, &answers));
         select(reads, writes).await;
         for (_, watch) in answers.watches.take() {
@@ -66,21 +66,21 @@ impl<E: Env> Served<E> {
         }
     }
 
-    async fn read<I: FrameIn>(&self, mut incoming: I, answers: &Rc<Answers>) {
+    async fn read<I: FrameIn>(&self, lane: Lane, mut incoming: I, answers: &Rc<Answers>) {
         while let Some(bytes) = incoming.recv().await {
-            if let Err(error) = self.take(&bytes, answers) {
+            if let Err(error) = self.take(lane, &bytes, answers) {
                 tracing::warn!(error = format!("{error:#}"), "a link from a peer is closed");
                 return;
             }
         }
     }
 
-    fn take(&self, bytes: &[u8], answers: &Rc<Answers>) -> Result<()> {
+    fn take(&self, lane: Lane, bytes: &[u8], answers: &Rc<Answers>) -> Result<()> {
         let (layout, thread) = (&*self.layout, self.thread);
         let decoder = Decoder { layout, thread };
         match Frame::from_bytes(bytes)? {
-            Frame::Event(event) => self.post(decoder.event(event)?),
-            Frame::Request { id, request } => {
+            Frame::Event(event) if lane != Lane::Client => self.post(decoder.event(event)?),
+            Frame::Request { id, request } if lane == Lane::Client => {
                 let (message, awaited) = decoder.request(request)?;
                 self.post(message)?;
                 if id != 0 {
@@ -94,8 +94,9 @@ impl<E: Env> Served<E> {
                 }
                 Ok(())
             }
-            Frame::Answer { id, .. } => {
-                let text = format!("a peer answered request {id}, which nobody made here");
+            // Peers that may ask need not be peers that may move values.
+            Frame::Answer { .. } | Frame::Event(_) | Frame::Request { .. } => {
+                let text = format!("a peer sent what does not belong on its {lane:?} link");
                 Err(Error::invalid(text))
             }
         }

@@ -14,7 +14,7 @@ use rama_io::{Category, Env, Receiver, Sender, Transport};
 
 use crate::message::Post;
 use crate::remote::link::{Broken, Dial, FrameIn, FrameOut, Lane, Links, LocalFuture};
-use crate::remote::peer;
+use crate::remote::peer::{self, WhileDown};
 use crate::remote::serve::Served;
 
 /// A link as it arrives at the thread it was opened to.
@@ -61,7 +61,7 @@ impl Links<SimEnv> for SimLinks {
             listening: self.listening.clone(),
             breaks_one_in: self.breaks_one_in.clone(),
         };
-        peer::open(env, to, local, dial)
+        peer::open(env, to, local, WhileDown::Refuse, dial)
     }
 
     fn accept(&self, served: Served<SimEnv>) -> LocalFuture {
@@ -78,7 +78,7 @@ impl Links<SimEnv> for SimLinks {
                     sender: Some(link.answers),
                     breaks_one_in: Arc::default(),
                 };
-                let serve = served.clone().run(In(link.requests), out);
+                let serve = served.clone().run(link.lane, In(link.requests), out);
                 served.env.spawn(link.lane.category(), serve);
             }
         })
