@@ -28,6 +28,7 @@ const MAY_DEPEND: &[(&str, &[&str])] = &[
     ),
     ("rama-planner", &["rama-core"]),
     ("rama-gateway", &["rama-wire", "rama-io", "rama-runtime"]),
+    ("rama-api", &[]),
     ("rama-metastore", &[]),
     (
         "rama",
