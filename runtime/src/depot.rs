@@ -265,6 +265,10 @@ impl AckJoin {
                 "the record was appended, and stream {topology} has too many records in work to \
                  take it now; it will be processed"
             ),
+            Outcome::LeftOut => format!(
+                "the record was appended, and stream {topology} has too many records in work to \
+                 take it: it is left out, because its source retries nothing"
+            ),
             Outcome::Paused => format!(
                 "the record was appended, and stream {topology} is paused; it will be processed \
                  after a resume"

@@ -255,8 +255,11 @@ pub enum Outcome {
         text: String,
     },
     /// Too many records are executing, or too many appends waiting (D-21, D-22). The record stays
-    /// appended and will be processed, except in mode `None`.
+    /// appended and will be processed.
     Throttled,
+    /// Too many records are executing, and the mode is `None`: the record will not be processed
+    /// (S-16).
+    LeftOut,
     /// The topology is paused; the record waits in the depot.
     Paused,
 }

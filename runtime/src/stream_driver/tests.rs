@@ -2,6 +2,7 @@
 //!
 //! Relies on the simulator for power cuts at any moment, and on real files for one of them.
 
+mod limits;
 mod modules;
 
 use std::pin::pin;

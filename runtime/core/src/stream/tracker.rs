@@ -456,6 +456,9 @@ impl Tracker {
 
     /// Records found no room: tell who waits for them; in mode `None` leave them out.
     fn turn_away(&mut self) {
+        if self.options.retry == RetryMode::None {
+            return self.leave_out();
+        }
         for offset in self.watched.split_off(&self.window.next()) {
             if offset < self.end {
                 self.effects.push_back(released(offset, Outcome::Throttled));
@@ -463,17 +466,24 @@ impl Tracker {
                 self.watched.insert(offset);
             }
         }
-        if self.options.retry != RetryMode::None || self.checkpoint_durable.is_none() {
-            return;
-        }
+    }
+
+    /// Mode `None` (S-16). Records that the window has no slot for are not decided about yet: who
+    /// waits for one is told when it is.
+    fn leave_out(&mut self) {
         let from = self.window.next();
         let spare = (self.window_max() - self.window.len()) as u64;
         let to = self.end.min(from + spare);
-        if from < self.backlog_end || from >= to {
+        if self.checkpoint_durable.is_none() || from < self.backlog_end || from >= to {
             return;
         }
         for _ in from..to {
             self.window.push(Slot::Done);
+        }
+        let told: Vec<u64> = self.watched.range(from..to).copied().collect();
+        for offset in told {
+            self.watched.remove(&offset);
+            self.effects.push_back(released(offset, Outcome::LeftOut));
         }
         let text = format!("{} records are executing", self.window.unfinished());
         self.effects.push_back(Effect::Skipped { from, to, text });

@@ -13,7 +13,7 @@ use crate::{Depot, Module, Partition, Setup, SourceOptions};
 pub(super) const EVENTS: Depot<(u64, u64)> = Depot::named("*events");
 pub(super) const TALLY: PState<Map<u64, u64>> = PState::named("$$tally");
 
-/// The value that [`Fragile`] cannot bear.
+/// The value that [`Fragile`] and [`Careless`] cannot bear.
 pub(super) const POISON: u64 = 13;
 
 /// Counts events per key, on the task they are appended to.
@@ -46,6 +46,27 @@ impl Module for Fragile {
             .then_pause();
         stream
             .source_with(EVENTS, options)
+            .each(move |task, (key, value)| {
+                tally.key(&key).update(task, |n| n.unwrap_or(0) + 1);
+                if value == POISON {
+                    task.fail("poison");
+                }
+            });
+    }
+}
+
+/// Tries every event at most once, on another task than it is appended to.
+pub(super) struct Careless;
+
+impl Module for Careless {
+    fn define(&self, m: &mut Setup) {
+        m.depot(EVENTS, Partition::random());
+        let mut stream = m.stream("careless");
+        let tally = stream.pstate(TALLY);
+        let options = SourceOptions::new().start_from_beginning().retry_none();
+        stream
+            .source_with(EVENTS, options)
+            .hash_partition(|(key, _)| key)
             .each(move |task, (key, value)| {
                 tally.key(&key).update(task, |n| n.unwrap_or(0) + 1);
                 if value == POISON {

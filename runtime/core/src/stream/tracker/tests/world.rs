@@ -67,6 +67,8 @@ pub(super) struct World {
     deliveries: u64,
     done: BTreeSet<u64>,
     given_up: BTreeSet<u64>,
+    /// Records whose appenders were told that they are left out.
+    left_out: BTreeSet<u64>,
     watched: BTreeSet<u64>,
     silent: bool,
     /// An operator's wish, which outlives restarts.
@@ -118,6 +120,7 @@ impl World {
             deliveries: 0,
             done: BTreeSet::new(),
             given_up: BTreeSet::new(),
+            left_out: BTreeSet::new(),
             watched: BTreeSet::new(),
             silent: false,
             paused: false,
@@ -411,8 +414,11 @@ impl World {
             Outcome::Done { .. } if !self.done.contains(&offset) => {
                 Err(format!("record {offset} is released before it is done"))
             }
-            Outcome::Throttled => {
+            Outcome::Throttled | Outcome::LeftOut => {
                 self.throttled += 1;
+                if *outcome == Outcome::LeftOut {
+                    self.left_out.insert(offset);
+                }
                 Ok(())
             }
             _ => Ok(()),
@@ -437,6 +443,11 @@ impl World {
     fn judge(&self) -> Result<(), String> {
         if !self.watched.is_empty() {
             return Err(format!("appends wait for ever: {:?}", self.watched));
+        }
+        if let Some(offset) = self.left_out.difference(&self.given_up).next() {
+            return Err(format!(
+                "record {offset} was said to be left out and is not"
+            ));
         }
         // The last deliveries are in offset order: whatever failed, all after it came again.
         let ordered = self.last_delivery.values().is_sorted();
