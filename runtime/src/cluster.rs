@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_channel::oneshot;
@@ -20,8 +20,9 @@ use crate::depot_def::Depot;
 use crate::error::{Error, Result};
 use crate::host::Timer;
 use crate::layout::Layout;
-use crate::message::{AckLevel, ClientRequest, Control, Message, Post, Reply};
+use crate::message::{AckLevel, AppendRequest, ClientRequest, Control, Message, Post, Reply};
 use crate::metrics::ModuleMetrics;
+use crate::producers::Numbered;
 use crate::pstate::PState;
 use crate::schema::Root;
 use crate::status::{self, Status};
@@ -53,6 +54,25 @@ pub(crate) struct Running {
     posts: Arc<[Arc<dyn Post>]>,
     /// None within a process, whose task threads answer or are gone.
     deadline: Option<Deadline>,
+    /// None where nothing is ever sent twice.
+    numbers: Option<Numbers>,
+}
+
+/// Numbers the appends of a program to each partition, so that they may be sent again.
+pub(crate) struct Numbers {
+    producer: u64,
+    /// The last number, by task and depot.
+    last: Mutex<BTreeMap<(u32, u16), u64>>,
+}
+
+impl Numbers {
+    /// For a program with a random id; 0 is none.
+    pub(crate) fn new(producer: u64) -> Numbers {
+        Numbers {
+            producer: producer.max(1),
+            last: Mutex::default(),
+        }
+    }
 }
 
 /// When a call to another process is given up.
@@ -90,6 +110,7 @@ impl Running {
             metrics,
             posts,
             deadline: None,
+            numbers: None,
         }
     }
 
@@ -98,6 +119,32 @@ impl Running {
             deadline: Some(deadline),
             ..self
         }
+    }
+
+    /// Appends carry numbers from now on.
+    pub(crate) fn with_numbers(self, numbers: Numbers) -> Running {
+        let numbers = Some(numbers);
+        Running { numbers, ..self }
+    }
+
+    /// Sends an append that `request` makes of its number.
+    pub(crate) fn post_append(
+        &self,
+        (task, depot): (u32, u16),
+        request: impl FnOnce(Option<Numbered>) -> AppendRequest,
+    ) -> Result<()> {
+        let Some(Numbers { producer, last }) = &self.numbers else {
+            return self.post(task, ClientRequest::Append(request(None)));
+        };
+        // Held while it is sent, so that numbers arrive in their order.
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        let sequence = last.entry((task, depot)).or_default();
+        *sequence += 1;
+        let numbered = Numbered {
+            producer: *producer,
+            sequence: *sequence,
+        };
+        self.post(task, ClientRequest::Append(request(Some(numbered))))
     }
 
     pub(crate) fn deadline(&self) -> Option<&Deadline> {
@@ -113,6 +160,7 @@ impl Running {
             metrics,
             posts: Arc::new([]),
             deadline: self.deadline.clone(),
+            numbers: None,
         }
     }
 

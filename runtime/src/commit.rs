@@ -57,6 +57,12 @@ impl<A> Commit<A> {
         answers.push_back((index, answer));
     }
 
+    /// The same for an entry that is not the newest, and is not applied yet.
+    pub(crate) fn answer_after(&self, index: Index, answer: A) {
+        let last = self.answers.borrow().back().map(|(last, _)| *last);
+        self.answer_at(last.map_or(index, |last| last.max(index)), answer);
+    }
+
     /// Completes when everything up to `index` is durable and applied.
     pub(crate) async fn applied(&self, index: Index) -> Result<()> {
         poll_fn(|cx| {

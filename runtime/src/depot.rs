@@ -20,6 +20,7 @@ use serde_json::Value;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::message::{AckLevel, AppendRequest, Appended, Message, Records, Reply};
+use crate::producers::Verdict;
 use crate::stream_driver::progress::Saved;
 use crate::task_thread::Thread;
 use crate::topology_def::TopologyKind;
@@ -49,6 +50,7 @@ pub(crate) fn append<E: Env>(thread: &Thread<E>, request: AppendRequest) {
         records,
         ack,
         reply,
+        numbered,
     } = request;
     let state = thread.local(task);
     if state.pending_appends.get() >= limits::PENDING_APPENDS_PER_TASK_MAX {
@@ -57,6 +59,27 @@ pub(crate) fn append<E: Env>(thread: &Thread<E>, request: AppendRequest) {
         return;
     }
     let layout = &thread.layout.depots[usize::from(depot)];
+    let count = records.len() as u64;
+    let verdict = numbered.map(|numbered| state.producers.borrow().judge(layout.log, numbered));
+    match verdict {
+        None | Some(Verdict::New) => {}
+        Some(Verdict::Taken { offset, index }) => {
+            let client = Some((ack, reply));
+            let pending = PendingAppend {
+                task,
+                depot,
+                offset,
+                count,
+                client,
+            };
+            return answer_again(thread, pending, index);
+        }
+        Some(Verdict::Forgotten) => {
+            let text = "an append was sent again so late that nobody knows whether it was taken";
+            let _ = reply.send(Err(Error::unknown(text)));
+            return;
+        }
+    }
     let slices = records.slices();
     let op = Op::Append {
         partition: task,
@@ -64,7 +87,16 @@ pub(crate) fn append<E: Env>(thread: &Thread<E>, request: AppendRequest) {
         time_ms: thread.env.wall_ms(),
         records: &slices,
     };
-    let appended = match thread.try_append(Entry::new().with(op)) {
+    let mut entry = Entry::new().with(op);
+    if let Some(numbered) = numbered {
+        let offset = state.partition.log_appended_end(layout.log);
+        let producers = state.producers.borrow();
+        entry.push(Op::Write {
+            partition: task,
+            batch: producers.writes(layout.log, numbered, offset),
+        });
+    }
+    let appended = match thread.try_append(entry) {
         Ok(appended) => appended,
         Err(error) => {
             let text = format!(
@@ -86,11 +118,28 @@ pub(crate) fn append<E: Env>(thread: &Thread<E>, request: AppendRequest) {
         task,
         depot,
         offset: appended.first_offsets[0],
-        count: records.len() as u64,
+        count,
         client: Some((ack, reply)),
     };
+    if let Some(numbered) = numbered {
+        let mut producers = state.producers.borrow_mut();
+        producers.take(layout.log, numbered, pending.offset, appended.index);
+    }
     let pending = Pending::Append(pending);
     thread.commit.answer_at(appended.index, pending);
+}
+
+/// Answers an append that was taken before, by the entry `index`: not before that is durable.
+fn answer_again<E: Env>(thread: &Thread<E>, append: PendingAppend, index: Index) {
+    let pending = &thread.local(append.task).pending_appends;
+    pending.set(pending.get() + 1);
+    if thread.commit.applied_to() >= index {
+        answer(thread, append);
+    } else if let Some(poison) = thread.commit.poison() {
+        answer_lost(append, poison);
+    } else {
+        thread.commit.answer_after(index, Pending::Append(append));
+    }
 }
 
 /// Appends what topology code gave to depots of this task (D-30).

@@ -38,6 +38,7 @@ mod microbatch_driver;
 #[cfg(any(test, feature = "mutants"))]
 pub mod mutants;
 mod origin;
+mod producers;
 mod reader;
 mod remote;
 pub mod remote_module;

@@ -14,6 +14,7 @@ use rama_io::Sender;
 use crate::client::watch::Subscription;
 use crate::error::Result;
 use crate::plan::Plan;
+use crate::producers::Numbered;
 use crate::remote::link::Lane;
 use crate::stage::{Batch, StageIndex};
 use crate::stream_driver::StreamMessage;
@@ -96,6 +97,8 @@ impl Records {
 
 /// Appends of one client call to one partition, in order.
 pub(crate) struct AppendRequest {
+    /// Its name, when it may be sent again.
+    pub(crate) numbered: Option<Numbered>,
     pub(crate) task: u32,
     /// Index of the depot in the definition.
     pub(crate) depot: u16,

@@ -2,9 +2,9 @@
 //!
 //! Relies on whoever opens it to say where the task threads are, and to say it again when they move.
 //! A thread of its own carries the links; the handle works from any thread and under any executor.
-//! What must stay true: a call that was not sent waits for its link and is not lost when a worker
-//! restarts; a call that was sent is never sent again, so an append whose answer is missing is
-//! `unknown`; every call ends within the deadline.
+//! What must stay true: a call waits for its link, and is sent again over the next one when the link
+//! broke before it was answered; appends carry numbers, so that none is taken twice; every call ends
+//! within the deadline, and an append that was not answered by then is `unknown`.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -22,7 +22,7 @@ use tokio::sync::mpsc::error::SendError;
 use uuid::Uuid;
 
 use crate::catalog::Catalog;
-use crate::cluster::{Cluster, Deadline, Running};
+use crate::cluster::{Cluster, Deadline, Numbers, Running};
 use crate::error::{Error, Result};
 use crate::host::Timer;
 use crate::in_process_cluster::define;
@@ -97,7 +97,8 @@ impl RemoteModule {
             timer,
         };
         let running = Running::new(layout, metrics, links.posts.into());
-        cluster.install(running.with_deadline(deadline));
+        let numbers = Numbers::new(Uuid::new_v4().as_u64_pair().0);
+        cluster.install(running.with_deadline(deadline).with_numbers(numbers));
         Ok(RemoteModule {
             cluster,
             routes,

@@ -34,6 +34,7 @@ use crate::stage::{Ack, Batch, Origin, Outbox, StageIndex};
 use crate::task::Task;
 use crate::task_thread::Thread;
 
+pub(crate) use batch::fail_trees;
 use progress::Saved;
 use sources::Source;
 

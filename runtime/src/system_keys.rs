@@ -11,8 +11,11 @@
 //! 'b' slot source                 where a microbatch source begins                u64 LE
 //! 'p' slot                        the stream topology is paused (every task)      nothing
 //! 'i' space                       the PState has got its initial value            nothing
+//! 'a' log producer place          an append of a program outside                  2 × u64 LE
 //! 'd' slot source partition offset  a dead letter                                 JSON
 //! ```
+
+use rama_wire::LogId;
 
 /// Last committed microbatch id of a topology on this task.
 pub(crate) fn committed(slot: u16) -> [u8; 3] {
@@ -49,6 +52,32 @@ pub(crate) fn initialized(space: u16) -> [u8; 3] {
     let [a, b] = space.to_be_bytes();
     [b'i', a, b]
 }
+
+/// An append of a program outside, at one of the places that its numbers go round.
+pub(crate) fn append(log: LogId, producer: u64, place: u64) -> [u8; 13] {
+    let mut key = [b'a'; 13];
+    key[1..3].copy_from_slice(&log.0.to_be_bytes());
+    key[3..11].copy_from_slice(&producer.to_be_bytes());
+    key[11..].copy_from_slice(&(place as u16).to_be_bytes());
+    key
+}
+
+/// The log and the producer of such a key.
+pub(crate) fn parse_append(key: &[u8]) -> Option<(LogId, u64)> {
+    let key: &[u8; 13] = key.try_into().ok()?;
+    let log = LogId(u16::from_be_bytes([key[1], key[2]]));
+    Some((log, u64::from_be_bytes(key[3..11].try_into().ok()?)))
+}
+
+/// The range of all appends of one producer to one depot.
+pub(crate) fn appends_of(log: LogId, producer: u64) -> ([u8; 13], [u8; 14]) {
+    let mut end = [0; 14];
+    end[..13].copy_from_slice(&append(log, producer, u64::from(u16::MAX)));
+    (append(log, producer, 0), end)
+}
+
+/// The range of all appends.
+pub(crate) const APPENDS: (&[u8], &[u8]) = (b"a", b"b");
 
 /// Length of the key of a dead letter.
 pub(crate) const DEAD_LETTER_BYTES: usize = 17;

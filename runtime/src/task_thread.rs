@@ -35,6 +35,7 @@ use crate::limits;
 use crate::message::{ClientRequest, Message, Post, Records};
 use crate::metrics::ModuleMetrics;
 use crate::microbatch_driver::{self, Coordinating, CoordinatorEvent, Participating};
+use crate::producers::Producers;
 use crate::stream_driver::progress::Progress;
 use crate::stream_driver::{self, Streaming};
 
@@ -72,6 +73,8 @@ pub(crate) struct TaskState<E: Env> {
     pub(crate) id: u32,
     pub(crate) partition: Partition<E>,
     pub(crate) watches: Watches,
+    /// Numbered appends that were taken.
+    pub(crate) producers: RefCell<Producers>,
     /// Appends accepted and not answered.
     pub(crate) pending_appends: Cell<usize>,
     /// Mean size of recent records, by depot: a hint for the size of microbatches.
@@ -111,8 +114,8 @@ impl<E: Env> Thread<E> {
         let thread = self.layout.thread_of(task);
         if thread == self.index {
             self.dispatch(message);
-        } else if self.peers[thread as usize].post(message).is_err() {
-            tracing::debug!(task, "task thread is gone, message dropped");
+        } else if let Err(message) = self.peers[thread as usize].post(message) {
+            links::on_unsent(self, thread, message);
         }
     }
 

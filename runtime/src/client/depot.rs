@@ -342,14 +342,14 @@ pub(crate) fn send(
         )));
     }
     let (reply, answer) = oneshot::channel();
-    let request = AppendRequest {
+    running.post_append((task, depot), |numbered| AppendRequest {
         task,
         depot,
         records,
         ack,
         reply,
-    };
-    running.post(task, ClientRequest::Append(request))?;
+        numbered,
+    })?;
     if ack == AckLevel::None {
         let appended = Appended {
             partition: task,

@@ -17,6 +17,7 @@ use crate::message::{
     AckLevel, AppendRequest, ClientRequest, Control, Message, MicrobatchHop, Records,
 };
 use crate::plan::Plan;
+use crate::producers::Numbered;
 use crate::stage::{Ack, Batch, EncodedItem, Origin, StageIndex};
 use crate::stream_driver::StreamMessage;
 use crate::topology_def::TopologyKind;
@@ -43,7 +44,12 @@ impl Decoder<'_> {
                 bytes,
                 ends,
                 ack,
-            } => self.append((task, depot), bytes, ends, ack)?,
+                producer,
+                sequence,
+            } => {
+                let numbered = (producer != 0).then_some(Numbered { producer, sequence });
+                self.append((task, depot), bytes, ends, ack, numbered)?
+            }
             Request::ReadDepot {
                 task,
                 depot,
@@ -122,6 +128,7 @@ impl Decoder<'_> {
         bytes: Vec<u8>,
         ends: Vec<u32>,
         ack: u8,
+        numbered: Option<Numbered>,
     ) -> Result<(Message, Awaited)> {
         self.partition(task, depot)?;
         let ack = match ack {
@@ -150,10 +157,11 @@ impl Decoder<'_> {
             records,
             ack,
             reply,
+            numbered,
         };
         let message = Message::Client(ClientRequest::Append(request));
         // It may have become durable before its thread stopped (D-16).
-        Ok((message, awaited(replied, ErrorKind::Unknown, answer)))
+        Ok((message, awaited(replied, answer)))
     }
 
     /// The message of an event.
@@ -420,29 +428,25 @@ fn ask<T: Send + 'static>(
 ) -> (Message, Awaited) {
     let (reply, replied) = oneshot::channel();
     let message = Message::Client(request(reply));
-    (message, awaited(replied, ErrorKind::Unavailable, answer))
+    (message, awaited(replied, answer))
 }
 
 fn control(request: impl FnOnce(crate::message::Reply<()>) -> Control) -> (Message, Awaited) {
     let (reply, replied) = oneshot::channel();
     let message = Message::Control(request(reply));
-    let done = awaited(replied, ErrorKind::Unknown, |()| Answer::Done);
+    let done = awaited(replied, |()| Answer::Done);
     (message, done)
 }
 
 fn awaited<T: Send + 'static>(
     replied: oneshot::Receiver<Result<T>>,
-    lost: ErrorKind,
     answer: impl FnOnce(T) -> Answer + Send + 'static,
 ) -> Awaited {
     Awaited::One(Box::pin(async move {
         match replied.await {
             Ok(Ok(value)) => answer(value),
             Ok(Err(error)) => Answer::failed(&error),
-            Err(_) => {
-                let text = "the task thread stopped before it answered";
-                Answer::failed(&Error::new(lost, text))
-            }
+            Err(_) => Answer::Gone,
         }
     }))
 }

@@ -123,6 +123,7 @@ fn append_request(append: AppendRequest) -> (Request, Option<Waiting>) {
         records,
         ack,
         reply,
+        numbered,
     } = append;
     let (bytes, ends) = records.into_parts();
     let level = match ack {
@@ -136,6 +137,8 @@ fn append_request(append: AppendRequest) -> (Request, Option<Waiting>) {
         bytes,
         ends,
         ack: level,
+        producer: numbered.map_or(0, |numbered| numbered.producer),
+        sequence: numbered.map_or(0, |numbered| numbered.sequence),
     };
     let waiting = (ack != AckLevel::None).then_some(Waiting::Appended(reply));
     (request, waiting)
@@ -266,6 +269,32 @@ fn items(batch: &Batch) -> Items {
 }
 
 impl Waiting {
+    /// Whether the answer only says that nobody knows: the thread stopped, or its log failed.
+    pub(crate) fn may_ask_again(&self, answer: &Answer) -> bool {
+        match answer {
+            Answer::Gone => true,
+            Answer::Failed { kind, .. } => {
+                let unknown = kind == ErrorKind::Unknown.as_str();
+                unknown && matches!(self, Waiting::Appended(_))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether nobody waits any more.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        match self {
+            Waiting::Appended(reply) => reply.is_canceled(),
+            Waiting::Records(reply) => reply.is_canceled(),
+            Waiting::Range(reply) => reply.is_canceled(),
+            Waiting::Selected(reply) => reply.is_canceled(),
+            Waiting::Watch(subscription) => subscription.is_over(),
+            Waiting::DeadLetters(reply) => reply.is_canceled(),
+            Waiting::Count(reply) => reply.is_canceled(),
+            Waiting::Done(reply) => reply.is_canceled(),
+        }
+    }
+
     /// Hands an answer to who waits for it.
     ///
     /// # Errors
@@ -285,6 +314,8 @@ impl Waiting {
                 return Ok(After::More(Waiting::Watch(subscription)));
             }
             (Waiting::Watch(_), Answer::Ended) => {}
+            // Whoever waits learns of it as of a link that broke: its reply is dropped.
+            (_, Answer::Gone) => {}
             (
                 Waiting::Appended(reply),
                 Answer::Appended {

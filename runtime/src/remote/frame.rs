@@ -33,6 +33,9 @@ pub(crate) enum Request {
         ends: Vec<u32>,
         /// 0 none, 1 append ack, 2 ack.
         ack: u8,
+        /// Who appends, and the how-manyth append to this partition it is. 0: not numbered.
+        producer: u64,
+        sequence: u64,
     },
     ReadDepot {
         task: u32,
@@ -95,6 +98,8 @@ pub(crate) enum Answer {
     Done,
     /// No more values of a watch.
     Ended,
+    /// The task thread stopped before it answered; nobody knows what it did.
+    Gone,
 }
 
 /// A value that moved, and the record it descends from.

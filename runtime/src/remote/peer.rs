@@ -7,8 +7,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::pin::pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use futures_util::future::{Either, select};
 use rama_io::{Category, Receiver, Sender, Transport};
 
 use super::encode::{After, Waiting, encode};
-use super::frame::Frame;
+use super::frame::{Answer, Frame};
 use super::link::{Broken, Dial, FrameIn, FrameOut, Ground, Lane, LocalFuture};
 use crate::message::{Message, Post};
 
@@ -42,7 +42,8 @@ enum Outgoing {
 pub(crate) enum WhileDown {
     /// It is given back: whoever sends it repeats what matters.
     Refuse,
-    /// It waits for the link for as long as its asker does. What was sent is never sent again.
+    /// It waits for the link for as long as its asker does. What was sent and not answered when the
+    /// link broke is sent again over the next one: reads may be, and appends carry numbers.
     Wait,
 }
 
@@ -130,11 +131,15 @@ impl<G: Ground> Peer<G> {
     /// Keeps the link up, for ever.
     async fn run<D: Dial>(mut self, dial: D) {
         let mut pause = RETRY_FIRST;
+        let asked = Asked::new(self.while_down);
         loop {
             match dial.dial(self.lane).await {
                 Ok((out, incoming)) => {
-                    pause = RETRY_FIRST;
-                    self.carry(out, incoming).await;
+                    self.carry(&asked, out, incoming).await;
+                    // A peer that takes links and answers nothing is not asked again at once.
+                    if asked.answered.take() {
+                        pause = RETRY_FIRST;
+                    }
                 }
                 Err(error) => {
                     tracing::debug!(%error, thread = self.thread, "could not reach a task thread");
@@ -148,20 +153,18 @@ impl<G: Ground> Peer<G> {
     }
 
     /// Uses one link until it breaks.
-    async fn carry<O: FrameOut, I: FrameIn>(&mut self, out: O, incoming: I) {
+    async fn carry<O: FrameOut, I: FrameIn>(&mut self, asked: &Asked, mut out: O, incoming: I) {
         self.tell(true);
-        let waiting = Rc::new(RefCell::new(BTreeMap::new()));
-        let last = Cell::new(0);
         let cancel = self.way.sender.clone();
         {
-            let sends = pin!(send(
-                &mut self.inbox,
-                &self.way.waiting,
-                out,
-                &waiting,
-                &last
-            ));
-            let receives = pin!(receive(incoming, &waiting, cancel));
+            let (inbox, unsent) = (&mut self.inbox, &self.way.waiting);
+            let sends = pin!(async {
+                match resend(asked, &mut out).await {
+                    Ok(()) => send(inbox, unsent, out, asked).await,
+                    Err(broken) => broken,
+                }
+            });
+            let receives = pin!(receive(incoming, asked, cancel));
             match select(sends, receives).await {
                 Either::Left((Broken, _)) | Either::Right((Broken, _)) => {}
             }
@@ -169,6 +172,7 @@ impl<G: Ground> Peer<G> {
         self.tell(false);
         if self.while_down == WhileDown::Refuse {
             // What was posted and not sent is lost like what was sent and not answered.
+            asked.waiting.borrow_mut().clear();
             while self.inbox.try_recv().is_some() {
                 self.way.waiting.fetch_sub(1, Ordering::Relaxed);
             }
@@ -184,40 +188,113 @@ impl<G: Ground> Peer<G> {
     }
 }
 
-type Pending = Rc<RefCell<BTreeMap<u64, Waiting>>>;
+/// What was sent and is not answered, by number.
+struct Asked {
+    while_down: WhileDown,
+    waiting: RefCell<BTreeMap<u64, (Waiting, Vec<u8>)>>,
+    last: Cell<u64>,
+    /// Whether anything was answered since it was looked at.
+    answered: Cell<bool>,
+}
+
+impl Asked {
+    fn new(while_down: WhileDown) -> Asked {
+        Asked {
+            while_down,
+            waiting: RefCell::default(),
+            last: Cell::new(0),
+            answered: Cell::new(false),
+        }
+    }
+
+    /// The frame of a message; none when it makes no sense elsewhere.
+    fn ask(&self, message: Message) -> Option<Vec<u8>> {
+        let id = self.last.get() + 1;
+        self.last.set(id);
+        match encode(message, id) {
+            Ok((frame, asker)) => {
+                let bytes = frame.to_bytes();
+                if let Some(asker) = asker {
+                    let again = match self.while_down {
+                        WhileDown::Refuse => Vec::new(),
+                        WhileDown::Wait => bytes.clone(),
+                    };
+                    self.waiting.borrow_mut().insert(id, (asker, again));
+                }
+                Some(bytes)
+            }
+            Err(_) => {
+                tracing::error!("a message that stays in its process was sent to a peer");
+                None
+            }
+        }
+    }
+
+    /// Hands an answer to who waits for it. `Break` ends the link.
+    fn answer(&self, id: u64, answer: Answer, cancel: &impl Sender<Outgoing>) -> ControlFlow<()> {
+        let mut waiting = self.waiting.borrow_mut();
+        let Some((asker, again)) = waiting.remove(&id) else {
+            return ControlFlow::Continue(());
+        };
+        if self.while_down == WhileDown::Wait && asker.may_ask_again(&answer) {
+            waiting.insert(id, (asker, again));
+            return ControlFlow::Break(());
+        }
+        drop(waiting);
+        self.answered.set(true);
+        match asker.answer(answer) {
+            Ok(After::Over) => {}
+            Ok(After::More(asker)) => {
+                self.waiting.borrow_mut().insert(id, (asker, again));
+            }
+            Ok(After::Cancel) => {
+                let _ = cancel.send(Outgoing::Cancel(id));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a peer answered what was not asked");
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Sends what the links before did not answer, in the order it was sent first.
+async fn resend<O: FrameOut>(asked: &Asked, out: &mut O) -> Result<(), Broken> {
+    let forgotten = |(asker, _): &mut (Waiting, Vec<u8>)| asker.is_forgotten();
+    asked
+        .waiting
+        .borrow_mut()
+        .retain(|_, entry| !forgotten(entry));
+    let frames: Vec<Vec<u8>> = {
+        let waiting = asked.waiting.borrow();
+        waiting.values().map(|(_, frame)| frame.clone()).collect()
+    };
+    for frame in frames {
+        out.send(frame).await?;
+    }
+    Ok(())
+}
 
 async fn send<R: Receiver<Outgoing>, O: FrameOut>(
     inbox: &mut R,
     unsent: &AtomicUsize,
     mut out: O,
-    waiting: &Pending,
-    last: &Cell<u64>,
+    asked: &Asked,
 ) -> Broken {
     while let Some(outgoing) = inbox.recv().await {
         let frame = match outgoing {
-            Outgoing::Cancel(id) => Frame::Cancel { id },
+            Outgoing::Cancel(id) => Some(Frame::Cancel { id }.to_bytes()),
             Outgoing::Message(message) => {
                 unsent.fetch_sub(1, Ordering::Relaxed);
-                if message.is_forgotten() {
-                    continue;
-                }
-                let id = last.get() + 1;
-                last.set(id);
-                match encode(message, id) {
-                    Ok((frame, asker)) => {
-                        if let Some(asker) = asker {
-                            waiting.borrow_mut().insert(id, asker);
-                        }
-                        frame
-                    }
-                    Err(_) => {
-                        tracing::error!("a message that stays in its process was sent to a peer");
-                        continue;
-                    }
-                }
+                (!message.is_forgotten())
+                    .then(|| asked.ask(message))
+                    .flatten()
             }
         };
-        if let Err(broken) = out.send(frame.to_bytes()).await {
+        if let Some(frame) = frame
+            && let Err(broken) = out.send(frame).await
+        {
             return broken;
         }
     }
@@ -226,7 +303,7 @@ async fn send<R: Receiver<Outgoing>, O: FrameOut>(
 
 async fn receive<I: FrameIn>(
     mut incoming: I,
-    waiting: &Pending,
+    asked: &Asked,
     cancel: impl Sender<Outgoing>,
 ) -> Broken {
     while let Some(bytes) = incoming.recv().await {
@@ -241,21 +318,8 @@ async fn receive<I: FrameIn>(
                 return Broken;
             }
         };
-        let Some(asker) = waiting.borrow_mut().remove(&id) else {
-            continue;
-        };
-        match asker.answer(answer) {
-            Ok(After::Over) => {}
-            Ok(After::More(asker)) => {
-                waiting.borrow_mut().insert(id, asker);
-            }
-            Ok(After::Cancel) => {
-                let _ = cancel.send(Outgoing::Cancel(id));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a peer answered what was not asked");
-                return Broken;
-            }
+        if asked.answer(id, answer, &cancel).is_break() {
+            return Broken;
         }
     }
     Broken

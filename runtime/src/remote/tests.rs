@@ -40,6 +40,8 @@ fn frames() -> Vec<Frame> {
                 bytes: rama_wire::Record::to_bytes(&"a line".to_owned()),
                 ends: vec![rama_wire::Record::to_bytes(&"a line".to_owned()).len() as u32],
                 ack: 2,
+                producer: 5,
+                sequence: 1,
             },
         },
         Frame::Request {

@@ -209,21 +209,28 @@ fn fail<E: Env>(thread: &Thread<E>, me: &Streaming<E>, origins: &[Origin], failu
     me.context.discard();
     let text: Arc<str> = failure.to_string().into();
     thread.on_event_failure(me.topology, me.task, &text);
+    fail_trees(thread, me.topology, origins, Some(blamed), &text);
+}
+
+/// Tells the homes of trees that they failed, and which of them is to blame.
+pub(crate) fn fail_trees<E: Env>(
+    thread: &Thread<E>,
+    topology: u16,
+    origins: &[Origin],
+    blamed: Option<Origin>,
+    text: &Arc<str>,
+) {
     let mut home: BTreeMap<u32, BTreeMap<Origin, bool>> = BTreeMap::new();
     for origin in origins {
         if let Some((_, task)) = origin::split(origin.home) {
-            home.entry(task)
-                .or_default()
-                .insert(*origin, *origin == blamed);
+            let to_blame = Some(*origin) == blamed;
+            home.entry(task).or_default().insert(*origin, to_blame);
         }
     }
     for (task, trees) in home {
         let trees = trees.into_iter().collect();
-        let message = StreamMessage::Failed {
-            trees,
-            text: text.clone(),
-        };
-        let topology = me.topology;
+        let text = text.clone();
+        let message = StreamMessage::Failed { trees, text };
         thread.send(
             task,
             Message::Stream {

@@ -5,14 +5,17 @@
 //! only one message would have told is told again when a link comes up; what a broken link may have
 //! lost is not waited for longer than needed.
 
+use std::sync::Arc;
+
 use rama_core::ids::TaskId;
-use rama_core::microbatch::{CoordinatorInput, ToParticipant};
+use rama_core::microbatch::{CoordinatorInput, Failure, ToCoordinator, ToParticipant};
 use rama_io::Env;
 
 use super::Thread;
 use crate::message::Message;
 use crate::microbatch_driver::{self, CoordinatorEvent};
 use crate::remote::link::Lane;
+use crate::stream_driver::{self, StreamMessage};
 
 /// Handles a change of a link to thread `other`.
 pub(super) fn on_link<E: Env>(thread: &Thread<E>, other: u32, lane: Lane, up: bool) {
@@ -42,6 +45,40 @@ fn fail_streams<E: Env>(thread: &Thread<E>, other: u32) {
         .flat_map(|task| task.streams.iter().flatten())
     {
         stream.on_part_lost(thread, &text);
+    }
+}
+
+/// What could not be sent because the link to thread `other` is down: work that waits for it is told
+/// now, not when it times out.
+pub(super) fn on_unsent<E: Env>(thread: &Thread<E>, other: u32, message: Message) {
+    let text: Arc<str> = format!("the link to task thread {other} is down").into();
+    match message {
+        Message::Stream {
+            topology,
+            message: StreamMessage::Hop { batch, .. },
+            ..
+        } => {
+            let mut origins = Vec::new();
+            batch.origins(&mut |origin| origins.push(origin));
+            stream_driver::fail_trees(thread, topology, &origins, None, &text);
+        }
+        Message::Hop { topology, hop, .. } => {
+            // Whoever carries the attempt out here says that it failed.
+            let task = TaskId(thread.tasks[0].id);
+            let failure = Failure {
+                text: text.to_string(),
+                origin: None,
+            };
+            let message = ToCoordinator::Failed {
+                task,
+                at: hop.at,
+                failure,
+            };
+            thread.send(0, Message::ToCoordinator { topology, message });
+        }
+        // Both sides repeat what the rest would have said when the link is up, and a home whose link
+        // broke has given its trees up already.
+        other => tracing::debug!(lane = ?Lane::of(&other), "a message is dropped with its link"),
     }
 }
 

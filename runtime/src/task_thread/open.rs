@@ -26,6 +26,7 @@ use crate::layout::Layout;
 use crate::message::Post;
 use crate::metrics::ModuleMetrics;
 use crate::microbatch_driver::{self, Boot, Coordinating, Participating};
+use crate::producers::Producers;
 use crate::remote::link::{Links, LocalFuture};
 use crate::remote::serve::Served;
 use crate::stream_driver::progress::Progress;
@@ -190,8 +191,10 @@ fn task_state<E: Env>(
         streams.push(stream.map(Rc::new));
         participants.push(participant);
     }
+    let producers = Producers::load(partition.store())?;
     Ok(TaskState {
         id: task,
+        producers: RefCell::new(producers),
         partition,
         watches: Watches::default(),
         pending_appends: Cell::new(0),
