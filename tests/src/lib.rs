@@ -49,18 +49,26 @@ pub fn relative(path: &Path) -> String {
 /// The `rama` binary built beside the running test or tool.
 ///
 /// # Panics
-/// When it was not built; the message names the command.
+/// As [`binary`].
 pub fn rama_binary() -> PathBuf {
+    binary("rama")
+}
+
+/// A program of the workspace, built beside the running test or tool.
+///
+/// # Panics
+/// When it was not built; the message names the command.
+pub fn binary(name: &str) -> PathBuf {
     let here = std::env::current_exe().expect("the running program has a path");
     let found = here
         .ancestors()
         .skip(1)
         .take(2)
-        .map(|dir| dir.join("rama"))
+        .map(|dir| dir.join(name))
         .find(|p| p.is_file());
     found.unwrap_or_else(|| {
         panic!(
-            "no rama binary beside {}: run `cargo build -p rama-cli` first",
+            "no program {name} beside {}: run `cargo build --workspace` first",
             here.display()
         )
     })
