@@ -29,6 +29,19 @@ const MAY_DEPEND: &[(&str, &[&str])] = &[
     ("rama-planner", &["rama-core"]),
     ("rama-gateway", &["rama-wire", "rama-io", "rama-runtime"]),
     ("rama-api", &[]),
+    (
+        "rama-coordinator",
+        &[
+            "rama-api",
+            "rama-control",
+            "rama-core",
+            "rama-gateway",
+            "rama-metastore",
+            "rama-net",
+            "rama-planner",
+            "rama-rpc",
+        ],
+    ),
     ("rama-metastore", &[]),
     (
         "rama",
