@@ -115,7 +115,8 @@ pub fn watch(name: ProcessName) -> io::Result<Watched> {
 fn watch_id(pid: u32) -> io::Result<Watched> {
     let handle = pidfd_open(pid_of(pid)?, PidfdFlags::NONBLOCK)?;
     // Read after the pidfd is there: while that is open the id is not given to another one.
-    let start_time = start_time(pid).ok_or(io::ErrorKind::NotFound)?;
+    // It may have ended already.
+    let (start_time, _) = start_time(pid).ok_or(io::ErrorKind::NotFound)?;
     #[expect(
         deprecated,
         reason = "its successor is unsafe for files that may be closed meanwhile; an owned one is not"
@@ -169,8 +170,8 @@ impl std::fmt::Debug for Watched {
 
 /// The process that has an id now.
 pub fn at(pid: u32) -> Option<ProcessName> {
-    let start_time = start_time(pid)?;
-    Some(ProcessName { pid, start_time })
+    let (start_time, runs) = start_time(pid)?;
+    runs.then_some(ProcessName { pid, start_time })
 }
 
 /// Running processes that name a slot in their environment, by id.
@@ -193,8 +194,8 @@ pub fn tagged(slot: &str) -> Vec<ProcessName> {
     found
 }
 
-/// When a process started; none when it is not running, or has ended and waits for its parent.
-fn start_time(pid: u32) -> Option<u64> {
+/// When a process started, and whether it runs; one that has ended and waits for its parent does not.
+fn start_time(pid: u32) -> Option<(u64, bool)> {
     let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
     // The name, in parentheses, may hold anything.
     let (_, fields) = stat.rsplit_once(')')?;
@@ -202,7 +203,7 @@ fn start_time(pid: u32) -> Option<u64> {
     let state = fields.next()?;
     // Field 22 of proc(5); the state is field 3.
     let start_time = fields.nth(18)?.parse().ok()?;
-    (!matches!(state, "Z" | "X")).then_some(start_time)
+    Some((start_time, !matches!(state, "Z" | "X")))
 }
 
 fn pid_of(pid: u32) -> io::Result<Pid> {
