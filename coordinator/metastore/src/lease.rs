@@ -79,12 +79,14 @@ impl Shared {
         self.change(LeaseState::Lapsed);
     }
 
-    /// Waits until it is held again.
-    #[cfg(feature = "etcd")]
-    pub async fn renewed(&self) {
+    /// Waits for a state.
+    pub async fn wait(&self, done: impl Fn(LeaseState) -> bool) -> LeaseState {
         let mut changes = self.state.subscribe();
-        // The sender is in `self`.
-        let _ = changes.wait_for(|state| *state == LeaseState::Held).await;
+        match changes.wait_for(|state| done(*state)).await {
+            Ok(state) => *state,
+            // The sender is in `self`.
+            Err(_) => LeaseState::Lost,
+        }
     }
 
     /// Is gone.
@@ -158,26 +160,17 @@ impl Lease {
     /// Waits until it is gone for good. After a lapse this may take as long as the metastore is
     /// away.
     pub async fn lost(&self) {
-        self.wait(|state| state == LeaseState::Lost).await;
+        self.shared.wait(|state| state == LeaseState::Lost).await;
     }
 
     /// Waits until it lapses or is lost.
     pub async fn lapsed(&self) {
-        self.wait(|state| state != LeaseState::Held).await;
+        self.shared.wait(|state| state != LeaseState::Held).await;
     }
 
     /// Waits until a lapsed lease is held again, or lost.
     pub async fn settled(&self) -> LeaseState {
-        self.wait(|state| state != LeaseState::Lapsed).await
-    }
-
-    async fn wait(&self, done: impl Fn(LeaseState) -> bool) -> LeaseState {
-        let mut changes = self.shared.state.subscribe();
-        match changes.wait_for(|state| done(*state)).await {
-            Ok(state) => *state,
-            // The sender lives in `shared`, which this handle holds.
-            Err(_) => LeaseState::Lost,
-        }
+        self.shared.wait(|state| state != LeaseState::Lapsed).await
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::failure::{Final, Given, Repeat};
 use super::members::Members;
 use crate::clock::Moment;
-use crate::lease::Shared;
+use crate::lease::{LeaseState, Shared};
 
 /// A lease is renewed so many times in its life.
 const RENEWALS: u32 = 3;
@@ -46,6 +46,8 @@ pub fn keep(members: Arc<Members>, shared: Arc<Shared>) -> Keeper {
         tokio::select! {
             () = renew(&members, &shared) => {}
             () = notice_lapses(&shared) => {}
+            // Revoked by its own process: it must not live on because the call failed.
+            _ = shared.wait(|state| state == LeaseState::Lost) => {}
         }
     }))
 }
@@ -90,7 +92,7 @@ async fn notice_lapses(shared: &Shared) {
         let left = shared.valid_until().left();
         if left.is_zero() {
             shared.on_lapsed();
-            shared.renewed().await;
+            shared.wait(|state| state == LeaseState::Held).await;
         } else {
             sleep(left).await;
         }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rama_metastore::EtcdTls;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 /// A directory with certificates.
 pub struct Authority {
@@ -21,15 +21,19 @@ impl Authority {
 
     /// Makes an authority and has it issue everything, over what was there.
     pub fn issue(&self) {
-        for (authority, issued) in [("ca", &["server", "client"][..]), ("stranger", &[])] {
+        for (authority, issued) in [("ca", &["server", "client"][..]), ("stranger", &[][..])] {
             let key = KeyPair::generate().unwrap();
-            let mut params = CertificateParams::new([]).unwrap();
+            let mut params = CertificateParams::default();
+            params
+                .distinguished_name
+                .push(DnType::CommonName, authority);
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             self.write(authority, &params.self_signed(&key).unwrap().pem(), &key);
             let issuer = Issuer::new(params, key);
             for name in issued {
                 let key = KeyPair::generate().unwrap();
-                let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+                let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+                params.distinguished_name.push(DnType::CommonName, *name);
                 self.write(name, &params.signed_by(&key, &issuer).unwrap().pem(), &key);
             }
         }
