@@ -356,6 +356,7 @@ pub struct Append {
 
 /// Ack levels (spec D-15).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[allow(clippy::enum_variant_names, reason = "the names are Rama's")]
 pub enum Ack {
     /// Durable, and processed by every stream topology of the module.
     #[default]

@@ -7,6 +7,8 @@
 //! Reading order: [`Entry`] (what is appended), [`Group`] (from append to durable and applied),
 //! [`Partition`] (reading), [`lsm`] (the stores); [`inspect`] reads a directory that nobody has open.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod bytes;
 mod entry;
 mod error;

@@ -27,7 +27,8 @@ fn start(dir: &Path) -> (Child, Vec<String>) {
             return (child, banner);
         }
     }
-    panic!("the server ended after printing {banner:?}");
+    let ended = child.wait().expect("it can be waited for");
+    panic!("the server ended ({ended}) after printing {banner:?}");
 }
 
 /// Runs a printed command in the server's directory, as a shell would.

@@ -266,7 +266,7 @@ async fn fill(dir: &Path, target_mb: u64) -> Result<(), Box<dyn std::error::Erro
             .collect();
         next += BALLAST_BATCH;
         depot.append_many(&records, AckLevel::AppendAck).await?;
-        if next % (BALLAST_BATCH * 20) == 0 {
+        if next.is_multiple_of(BALLAST_BATCH * 20) {
             server.wait_for_processed("Bank", "banking", next).await?;
             println!("filled: {next} transfers, {} MB on disk", directory_mb(dir));
         }
