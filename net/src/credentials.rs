@@ -14,7 +14,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
@@ -25,13 +25,18 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 use uuid::Uuid;
 
-use crate::certificates::{CertificateError, cluster_of_authority, read_private, read_public};
+use crate::certificates::{
+    CertificateError, cluster_of_authority, ends, read_private, read_public,
+};
 use crate::identity::{BadIdentity, Identity};
 
 pub(crate) use verifier::PeerVerifier;
 
 /// How often the files are looked at, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Remaining validity below which a certificate is warned of.
+const WARN_BEFORE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Where the three files are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +81,7 @@ pub(crate) struct Loaded {
     pub(crate) client_verifier: Arc<dyn ClientCertVerifier>,
     /// Counts what was in force before it.
     pub(crate) generation: u64,
+    ends: SystemTime,
 }
 
 /// Credentials that follow their files.
@@ -103,6 +109,7 @@ impl Credentials {
         let provider = crate::security::provider();
         let stamps = paths.stamps();
         let loaded = Loaded::read(&paths, &provider, 0)?;
+        loaded.warn_of_end(&paths);
         Ok(Credentials {
             paths,
             provider,
@@ -117,6 +124,11 @@ impl Credentials {
     /// Who this process is.
     pub fn identity(&self) -> Identity {
         self.in_force().identity
+    }
+
+    /// When the certificate of this process ends.
+    pub fn ends(&self) -> SystemTime {
+        self.in_force().ends
     }
 
     /// How often the files were read anew.
@@ -168,6 +180,7 @@ impl Credentials {
                 ),
             });
         }
+        loaded.warn_of_end(&self.paths);
         looked.stamps = stamps;
         tracing::info!(generation = loaded.generation, "certificates read anew");
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
@@ -177,6 +190,20 @@ impl Credentials {
     fn in_force(&self) -> Arc<Loaded> {
         let current = self.current.read();
         current.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Loaded {
+    /// Says in time that a certificate has to be renewed.
+    fn warn_of_end(&self, paths: &CertificatePaths) {
+        let left = self
+            .ends
+            .duration_since(SystemTime::now())
+            .unwrap_or_default();
+        if left < WARN_BEFORE {
+            let (hours, file) = (left.as_secs() / 3600, paths.certificate.display());
+            tracing::warn!(hours, %file, "the certificate ends soon: renew it");
+        }
     }
 }
 
@@ -233,6 +260,7 @@ impl Loaded {
             );
             return Err(not_usable(&paths.certificate, cause));
         }
+        let ends = ends(own).map_err(|cause| not_usable(&paths.certificate, cause))?;
         let key = read_private(&paths.key)?;
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
             .map_err(|cause| not_usable(&paths.key, cause.to_string()))?;
@@ -257,6 +285,7 @@ impl Loaded {
             roots,
             client_verifier,
             generation,
+            ends,
         })
     }
 }
