@@ -4,12 +4,12 @@
 //! stay true: `fetch` gives a file its name only when all of it is there, verified and durable; a
 //! part that is left over is used again only for the very same file.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use rama_wire::session::{StreamHeader, WeftAnswer, WeftEnd, WeftFile, WeftRequest};
+use rama_wire::session::{StreamHeader, WeftAnswer, WeftEnd, WeftFile, WeftRefusal, WeftRequest};
 
 use super::server::blocking;
 use super::{Hash, Hasher, WeftError};
@@ -142,17 +142,13 @@ pub async fn fetch(
         None => Download::open(endpoint, dial, &request).await?.file().hash,
     };
     let part = part_path(destination, expected);
-    let failed = |verb, path: &Path| {
-        let path = path.to_owned();
-        move |source| WeftError::File { verb, path, source }
-    };
     let opening = part.clone();
     let opened = blocking(move || Part::open(&opening)).await;
     let mut held = opened.map_err(failed("open", &part))?;
     request.hash = Some(expected);
     request.length = None;
     request.offset = held.length;
-    let mut download = Download::open(endpoint, dial, &request).await?;
+    let mut download = open_rest(endpoint, dial, &request, &part).await?;
     let mut arrived = true;
     while arrived {
         let mut portions = Vec::new();
@@ -185,6 +181,33 @@ pub async fn fetch(
     Ok(download.file())
 }
 
+/// Asks for what is missing of a part.
+async fn open_rest(
+    endpoint: &Endpoint,
+    dial: &Dial,
+    request: &WeftRequest,
+    part: &Path,
+) -> Result<Download, WeftError> {
+    let opened = Download::open(endpoint, dial, request).await;
+    let useless = match &opened {
+        Ok(_) => false,
+        // A part longer than its file would be refused for ever.
+        Err(WeftError::Refused { reason, .. }) => {
+            request.offset == 0 || *reason == WeftRefusal::Invalid
+        }
+        Err(_) => request.offset == 0,
+    };
+    if useless {
+        fs::remove_file(part).map_err(failed("remove", part))?;
+    }
+    opened
+}
+
+fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WeftError + use<> {
+    let path = path.to_owned();
+    move |source| WeftError::File { verb, path, source }
+}
+
 /// Where the part of a file with this hash lies.
 fn part_path(destination: &Path, hash: Hash) -> PathBuf {
     let mut name = destination.file_name().unwrap_or_default().to_owned();
@@ -206,6 +229,14 @@ impl Part {
             .append(true)
             .create(true)
             .open(path)?;
+        // Two that append to one part would spoil it for both.
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => io::Error::new(
+                ErrorKind::ResourceBusy,
+                "the same file is being fetched to here already",
+            ),
+            TryLockError::Error(error) => error,
+        })?;
         let (mut length, mut hasher) = (0, Hasher::new());
         let mut buffer = vec![0; WRITE_BYTES];
         loop {

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 
 use rama_wire::session::{Role, StreamHeader, WeftAnswer, WeftRefusal};
 
 use super::*;
-use crate::testing::{World, dial, on_tokio};
+use crate::testing::{World, chain, dial, on_tokio};
 use crate::{Dial, Endpoint};
 
 fn content(len: usize) -> Vec<u8> {
@@ -17,6 +18,12 @@ fn hash(bytes: &[u8]) -> Hash {
     let mut hasher = Hasher::new();
     hasher.update(bytes);
     hasher.finish()
+}
+
+/// Where a fetch of `bytes` to `to` keeps what has arrived.
+fn part(to: &Path, bytes: &[u8]) -> PathBuf {
+    let digits = hexadecimal(&hash(bytes));
+    to.with_file_name(format!("copy.{}.part", &digits[..16]))
 }
 
 /// A supervisor that serves `root`, and a worker with a dial for it.
@@ -110,8 +117,7 @@ fn a_fetch_goes_on_where_an_earlier_one_ended() {
         fs::write(root.path().join("file"), &bytes).unwrap();
         let (_server, client, dial) = pair(&world, root.path());
         let to = root.path().join("copy");
-        let digits = hexadecimal(&hash(&bytes));
-        let part = root.path().join(format!("copy.{}.part", &digits[..16]));
+        let part = part(&to, &bytes);
         fs::write(&part, &bytes[..900_000]).unwrap();
         fetch(&client, &dial, "file", None, &to).await.unwrap();
         assert!(fs::read(&to).unwrap() == bytes);
@@ -121,6 +127,47 @@ fn a_fetch_goes_on_where_an_earlier_one_ended() {
         let error = fetch(&client, &dial, "file", None, &to).await.unwrap_err();
         assert!(matches!(error, WeftError::Corrupt { .. }), "{error}");
         assert!(!part.exists());
+        fetch(&client, &dial, "file", None, &to).await.unwrap();
+        assert!(fs::read(&to).unwrap() == bytes);
+    });
+}
+
+/// Such a part would be refused for ever.
+#[test]
+fn a_part_longer_than_its_file_is_thrown_away() {
+    on_tokio(async {
+        let (world, root) = (World::new(), tempfile::tempdir().unwrap());
+        let bytes = content(1000);
+        fs::write(root.path().join("file"), &bytes).unwrap();
+        let (_server, client, dial) = pair(&world, root.path());
+        let to = root.path().join("copy");
+        let part = part(&to, &bytes);
+        fs::write(&part, content(1001)).unwrap();
+        let error = fetch(&client, &dial, "file", None, &to).await.unwrap_err();
+        let reason = WeftRefusal::Invalid;
+        assert!(matches!(error, WeftError::Refused { reason: found, .. } if found == reason));
+        assert!(!part.exists());
+        fetch(&client, &dial, "file", None, &to).await.unwrap();
+        assert!(fs::read(&to).unwrap() == bytes);
+    });
+}
+
+#[test]
+fn two_fetches_do_not_write_to_one_part() {
+    on_tokio(async {
+        let (world, root) = (World::new(), tempfile::tempdir().unwrap());
+        let bytes = content(1000);
+        fs::write(root.path().join("file"), &bytes).unwrap();
+        let (_server, client, dial) = pair(&world, root.path());
+        let to = root.path().join("copy");
+        let part = part(&to, &bytes);
+        fs::write(&part, &bytes[..10]).unwrap();
+        let other = fs::File::open(&part).unwrap();
+        other.lock().unwrap();
+        let error = fetch(&client, &dial, "file", None, &to).await.unwrap_err();
+        assert!(chain(&error).contains("being fetched"), "{error}");
+        assert_eq!(fs::read(&part).unwrap(), bytes[..10]);
+        other.unlock().unwrap();
         fetch(&client, &dial, "file", None, &to).await.unwrap();
         assert!(fs::read(&to).unwrap() == bytes);
     });
