@@ -15,6 +15,7 @@ pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use quinn::{ClientConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
@@ -24,7 +25,7 @@ use rama_wire::session::{Hello, Role, Roles, StreamHeader, Versions};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::error::{NetError, StreamError, code};
+use crate::error::{Lost, NetError, StreamError, code};
 use crate::limits::Limits;
 use crate::runtime::Runtime;
 use crate::security::Security;
@@ -187,7 +188,7 @@ struct Inner {
     client: ClientConfig,
     context: Arc<Context>,
     accepted: tokio::sync::Mutex<mpsc::Receiver<Accepted>>,
-    dialled: Mutex<BTreeMap<(SocketAddr, Lane), Slot>>,
+    dialled: Mutex<BTreeMap<(SocketAddr, Lane), Arc<Slot>>>,
 }
 
 /// Files have a connection of their own: their losses and their windows are theirs alone.
@@ -206,8 +207,28 @@ impl Lane {
     }
 }
 
-/// The connection to an address; locked while somebody dials it.
-type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
+/// The connection to an address.
+#[derive(Default)]
+struct Slot {
+    /// Locked while somebody dials.
+    state: tokio::sync::Mutex<SlotState>,
+    /// Dials that have ended.
+    dial_count: AtomicU64,
+}
+
+#[derive(Default)]
+struct SlotState {
+    open: Option<Connection>,
+    failure: Option<Arc<NetError>>,
+}
+
+impl Slot {
+    /// Whether a connection is open or may be on its way.
+    fn in_use(&self) -> bool {
+        let open = |state: &SlotState| state.open.as_ref().is_some_and(Connection::is_open);
+        self.state.try_lock().map_or(true, |state| open(&state))
+    }
+}
 
 /// What the tasks of an endpoint share.
 pub(crate) struct Context {
@@ -304,23 +325,43 @@ impl Endpoint {
         let security = &context.config.security;
         security.check_address(dial.address)?;
         let slot = self.slot(dial.address, lane);
-        let mut slot = slot.lock().await;
+        let dials_before = slot.dial_count.load(Ordering::Relaxed);
+        let mut state = slot.state.lock().await;
         let generation = security.generation();
-        if let Some(open) = &*slot
+        if let Some(open) = &state.open
             && open.is_open()
             && open.generation() == generation
         {
             open.expect(dial)?;
             return Ok(open.clone());
         }
+        // Whoever waited for a dial that failed does not try the same once more, unless it wanted
+        // somebody else at that address.
+        if let Some(failure) = &state.failure
+            && slot.dial_count.load(Ordering::Relaxed) != dials_before
+            && !matches!(failure.root(), NetError::Unexpected { .. })
+        {
+            return Err(NetError::Shared(failure.clone()));
+        }
         let limit = context.config.limits.handshake_timeout;
         let dialled = context.runtime.within(limit, self.dial(dial, generation));
-        let connection = dialled.await.unwrap_or(Err(NetError::Unreachable {
+        let dialled = dialled.await.unwrap_or(Err(NetError::Unreachable {
             address: dial.address,
-            cause: crate::error::Lost::TimedOut,
-        }))?;
-        *slot = Some(connection.clone());
-        Ok(connection)
+            cause: Lost::TimedOut,
+        }));
+        slot.dial_count.fetch_add(1, Ordering::Relaxed);
+        match dialled {
+            Ok(connection) => {
+                state.open = Some(connection.clone());
+                state.failure = None;
+                Ok(connection)
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                state.failure = Some(error.clone());
+                Err(NetError::Shared(error))
+            }
+        }
     }
 
     async fn dial(&self, dial: &Dial, generation: u64) -> Result<Connection, NetError> {
@@ -384,6 +425,11 @@ impl Endpoint {
         self.0.accepted.lock().await.recv().await
     }
 
+    /// Connections that are open, both dialled and accepted.
+    pub fn connection_count(&self) -> usize {
+        self.0.quinn.open_connections()
+    }
+
     /// Closes all connections at once and tells the peers. Close senders first where what they
     /// queued matters.
     pub async fn close(&self) {
@@ -394,17 +440,14 @@ impl Endpoint {
         let _ = self.0.context.runtime.within(limit, idle).await;
     }
 
-    fn slot(&self, address: SocketAddr, lane: Lane) -> Slot {
+    fn slot(&self, address: SocketAddr, lane: Lane) -> Arc<Slot> {
         let mut dialled = self
             .0
             .dialled
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         // Addresses nobody answers at any more would pile up over the moves of workers.
-        dialled.retain(|_, slot| {
-            let open = |slot: &Option<Connection>| slot.as_ref().is_some_and(Connection::is_open);
-            Arc::strong_count(slot) > 1 || slot.try_lock().map_or(true, |slot| open(&slot))
-        });
+        dialled.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.in_use());
         dialled.entry((address, lane)).or_default().clone()
     }
 }

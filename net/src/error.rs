@@ -4,6 +4,7 @@
 //! attempted with whom, and what to do where something can be done.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use quinn::ConnectionError;
 use rama_wire::session::{BadRecord, Role, Roles, Versions};
@@ -106,9 +107,20 @@ pub enum NetError {
     /// The endpoint was closed here.
     #[error("the endpoint is closed")]
     Closed,
+    /// A dial that failed, for all who waited for it.
+    #[error(transparent)]
+    Shared(Arc<NetError>),
 }
 
 impl NetError {
+    /// The failure itself, whoever else was told.
+    pub fn root(&self) -> &NetError {
+        match self {
+            NetError::Shared(error) => error.root(),
+            error => error,
+        }
+    }
+
     pub(crate) fn tls(cause: rustls::Error) -> NetError {
         NetError::Tls(cause.to_string())
     }

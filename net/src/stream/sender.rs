@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -47,7 +47,10 @@ struct Queue {
     closing: Option<Closing>,
     /// How the stream ended: everything was confirmed, or not.
     ended: Option<Result<(), StreamError>>,
+    /// The writer, while it has nothing to write.
     writer: Option<Waker>,
+    /// The writer, while a write waits for credit: only an end may disturb it.
+    writing: Option<Waker>,
     waiting: Vec<Waker>,
 }
 
@@ -121,6 +124,7 @@ impl MessageSender {
 
     /// Drops what is queued and tells the peer that the stream is worthless.
     pub fn abandon(self) {
+        // The drop that follows finishes what was not abandoned.
         self.0.queue().close(Closing::Abandon);
     }
 }
@@ -178,8 +182,8 @@ impl Queue {
 
     fn close(&mut self, how: Closing) {
         self.closing.get_or_insert(how);
-        if let Some(writer) = self.writer.take() {
-            writer.wake();
+        for writer in [self.writer.take(), self.writing.take()] {
+            writer.into_iter().for_each(Waker::wake);
         }
     }
 
@@ -227,10 +231,13 @@ impl Writer {
             match self.next().await {
                 Step::Write(bytes) => {
                     self.encoder.take(&mut self.parts);
-                    let written = self.stream.write_all_chunks(&mut self.parts).await;
+                    let written = self.write().await;
                     self.parts.clear();
-                    if let Err(error) = written {
-                        break Err(reason(error));
+                    match written {
+                        Some(Ok(())) => {}
+                        Some(Err(error)) => break Err(reason(error)),
+                        // Abandoned: the next step says so.
+                        None => continue,
                     }
                     let mut queue = self.shared.queue();
                     queue.byte_count -= bytes;
@@ -257,6 +264,24 @@ impl Writer {
         queue.messages.clear();
         queue.byte_count = 0;
         queue.wake_waiting();
+    }
+
+    /// Writes all parts, unless the sender gives up meanwhile.
+    async fn write(&mut self) -> Option<Result<(), WriteError>> {
+        let mut writing = pin!(self.stream.write_all_chunks(&mut self.parts));
+        let shared = &self.shared;
+        poll_fn(|cx| {
+            if let Poll::Ready(written) = writing.as_mut().poll(cx) {
+                return Poll::Ready(Some(written));
+            }
+            let mut queue = shared.queue();
+            if queue.closing == Some(Closing::Abandon) {
+                return Poll::Ready(None);
+            }
+            queue.writing = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
     }
 
     async fn next(&mut self) -> Step {

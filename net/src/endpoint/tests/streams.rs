@@ -226,6 +226,58 @@ fn a_dead_peer_is_found_by_silence() {
     peer.join().unwrap();
 }
 
+/// One dial for all who want the same address at the same time, whether it works or not.
+#[test]
+fn callers_at_the_same_time_share_a_connection_or_its_failure() {
+    on_tokio(async {
+        let world = World::new();
+        let (server, client) = pair(&world);
+        let good = dial(&server, Role::Conductor);
+        let connecting = (0..20).map(|_| client.connect(&good));
+        let open = futures_util::future::join_all(connecting).await;
+        assert!(open.iter().all(Result::is_ok));
+        assert_eq!(server.connection_count(), 1);
+        let nobody = std::net::UdpSocket::bind(crate::testing::ANY).unwrap();
+        let bad = crate::Dial::role(nobody.local_addr().unwrap(), Role::Conductor);
+        let client = Endpoint::on_tokio(world.impatient(Role::Client)).unwrap();
+        let connecting = (0..20).map(|_| client.connect(&bad));
+        let failed = futures_util::future::join_all(connecting).await;
+        let mut failures = failed
+            .into_iter()
+            .map(|failed| match failed.err().unwrap() {
+                crate::NetError::Shared(failure) => failure,
+                other => panic!("{other}"),
+            });
+        let first = failures.next().unwrap();
+        assert!(failures.all(|failure| std::sync::Arc::ptr_eq(&failure, &first)));
+    });
+}
+
+/// A sender that gives up is not held by a receiver that takes nothing.
+#[test]
+fn a_blocked_stream_can_be_abandoned() {
+    on_tokio(async {
+        let world = World::new();
+        let server = world.endpoint(Role::Conductor);
+        let client = world.endpoint(Role::Client);
+        let dial = dial(&server, Role::Conductor);
+        let (sender, _receiver) = client.open(&dial, &StreamHeader::Rpc).await.unwrap();
+        sender.send(vec![1; 32 << 20]).await.unwrap();
+        let mut accepted = server.accept().await.unwrap();
+        // The write is under way, and waits for credit.
+        let waiting = tokio::spawn(async move {
+            assert!(matches!(
+                sender.try_send("more"),
+                Err(TrySendError::Full(_))
+            ));
+            sender.abandon();
+        });
+        waiting.await.unwrap();
+        let end = accepted.receiver.recv().await;
+        assert_eq!(end, Err(StreamError::Abandoned));
+    });
+}
+
 #[test]
 fn an_address_where_nobody_listens_is_named() {
     on_tokio(async {
