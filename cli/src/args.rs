@@ -49,6 +49,9 @@ macro_rules! works {
     };
 }
 
+// Below the macros that it uses.
+pub mod certs;
+
 const GLOBAL: &str = "Options of every command";
 const SERVER: &str = "The server";
 
@@ -174,6 +177,13 @@ pub enum Command {
         /// Show or check.
         #[command(subcommand)]
         command: Config,
+    },
+    /// Make and show the certificates of a cluster.
+    #[command(after_help = certs::CERTS, subcommand_required = true)]
+    Certs {
+        /// Which of them.
+        #[command(subcommand)]
+        command: certs::Certs,
     },
     /// Print a completion script for a shell.
     #[command(after_help = COMPLETIONS)]

@@ -4,6 +4,7 @@
 //! it can be interrupted at any time.
 
 mod append;
+mod certs;
 mod config;
 mod dead_letters;
 mod dev;
@@ -35,6 +36,7 @@ pub fn run(args: Rama) -> Result<ExitCode> {
         Command::Status(args) => status::run(&Client::new(&args.server), output, &args)?,
         Command::DeadLetters { command } => dead_letters::run(output, &command)?,
         Command::Config { command } => config::run(output, &command)?,
+        Command::Certs { command } => certs::run(output, &command)?,
         Command::Completions { shell } => paper::completions(shell)?,
         Command::Man { dir } => paper::manual(dir.as_deref())?,
         Command::New(args) => new::run(output, &args)?,

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::command::{RAMA, directory, run, run_in, without_numbers};
 
 /// Every path of subcommands that has help.
-const VERBS: [&[&str]; 20] = [
+const VERBS: [&[&str]; 24] = [
     &[],
     &["quickstart"],
     &["dev"],
@@ -24,6 +24,10 @@ const VERBS: [&[&str]; 20] = [
     &["config"],
     &["config", "show"],
     &["config", "check"],
+    &["certs"],
+    &["certs", "init"],
+    &["certs", "issue"],
+    &["certs", "show"],
     &["completions"],
     &["man"],
 ];

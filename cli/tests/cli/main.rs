@@ -6,6 +6,7 @@
 //! `INSTA_UPDATE=always cargo test -p rama-cli --test cli` writes them anew: read the difference
 //! before committing it. What changes from run to run is replaced by a word in capitals.
 
+mod certs;
 mod clients;
 mod command;
 mod demo;
