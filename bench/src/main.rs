@@ -8,6 +8,7 @@ mod cluster;
 mod device;
 mod environment;
 mod loopback;
+mod net;
 mod open_loop;
 mod point_read;
 mod report;
@@ -45,6 +46,7 @@ const EXAMPLES: &str = "Examples:
   rama-bench device --dir /var/lib/rama
   rama-bench append --seconds 10 --json append.json
   rama-bench word-count --copies 80
+  rama-bench net --seconds 2
   rama-bench all --dir /var/lib/rama --json all.json
 
 Exit codes: 0 done, 1 a workload failed, 2 wrong usage.";
@@ -65,6 +67,8 @@ enum Workload {
     PointRead,
     /// Reads of single keys by clients.
     SelectClient,
+    /// Messages over loopback: QUIC on tokio and on glommio beside plain TCP.
+    Net,
     /// Everything above.
     All,
 }
@@ -100,6 +104,10 @@ fn workload(
         bar.set_message("select-client");
         rows.extend(select_client::measure(dir, seconds, limit)?);
     }
+    if all {
+        bar.set_message("net");
+        rows.extend(net::measure(seconds)?);
+    }
     Ok(rows)
 }
 
@@ -107,6 +115,12 @@ fn run(arguments: &Arguments) -> cluster::Outcome<Report> {
     let environment = Environment::capture(&arguments.dir);
     let bar = indicatif::ProgressBar::new_spinner();
     bar.enable_steady_tick(std::time::Duration::from_millis(200));
+    if matches!(arguments.workload, Workload::Net) {
+        bar.set_message("net");
+        let rows = net::measure(arguments.seconds)?;
+        bar.finish_and_clear();
+        return Ok(Report { environment, rows });
+    }
     bar.set_message("device");
     let (limit, mut rows) = device::measure(&arguments.dir, arguments.seconds).map_err(|e| {
         format!(
