@@ -486,16 +486,11 @@ impl EndpointConfig {
 fn transport(limits: &Limits, peer_streams: u32) -> TransportConfig {
     let mut transport = TransportConfig::default();
     let idle = IdleTimeout::try_from(limits.idle_timeout).expect("seconds fit");
-    // One stream more than the peer may use: the greeting.
-    let streams = if peer_streams == 0 {
-        0
-    } else {
-        peer_streams + 1
-    };
     transport
         .max_idle_timeout(Some(idle))
         .keep_alive_interval(Some(limits.keep_alive))
-        .max_concurrent_bidi_streams(VarInt::from_u32(streams))
+        // The greeting is the first of them, and leaves its place to another.
+        .max_concurrent_bidi_streams(VarInt::from_u32(peer_streams))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(limits.credit_window))
         .receive_window(VarInt::from_u32(limits.connection_window))

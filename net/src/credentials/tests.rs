@@ -18,6 +18,11 @@ fn changed_files_are_read_anew_and_unchanged_ones_are_not() {
     let (world, node) = (World::new(), Uuid::new_v4());
     let credentials = Credentials::load(world.issue(Role::Worker, node)).unwrap();
     assert!(!credentials.refresh().unwrap());
+    let left = credentials
+        .ends()
+        .duration_since(SystemTime::now())
+        .unwrap();
+    assert_eq!(left.as_secs() / (24 * 3600), 29, "of thirty days");
     let before = credentials.current().key.cert[0].clone();
     world.issue(Role::Worker, node);
     assert!(credentials.refresh().unwrap());

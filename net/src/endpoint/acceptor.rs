@@ -21,24 +21,25 @@ use crate::stream::{MessageReceiver, MessageSender};
 /// The longest a timer is set for.
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Handshakes under way.
-#[derive(Clone)]
-struct Handshakes(Arc<AtomicUsize>);
+/// How many of something there are.
+#[derive(Clone, Default)]
+struct Count(Arc<AtomicUsize>);
 
-struct Underway(Handshakes);
+/// One of them, until it is dropped.
+struct Counted(Count);
 
-impl Handshakes {
-    fn begin(&self) -> Underway {
+impl Count {
+    fn one_more(&self) -> Counted {
         self.0.fetch_add(1, Ordering::Relaxed);
-        Underway(self.clone())
+        Counted(self.clone())
     }
 
-    fn count(&self) -> usize {
+    fn now(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-impl Drop for Underway {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -50,26 +51,22 @@ pub(super) async fn run(
     context: Arc<Context>,
     accepted: mpsc::Sender<Accepted>,
 ) {
-    let handshakes = Handshakes(Arc::default());
+    let (connections, handshakes) = (Count::default(), Count::default());
     while let Some(incoming) = endpoint.accept().await {
         let limits = &context.config.limits;
-        if endpoint.open_connections() > limits.connection_count_max {
+        if connections.now() >= limits.connection_count_max {
             tracing::warn!(peer = %incoming.remote_address(), "too many connections");
             incoming.refuse();
             continue;
         }
-        let busy = handshakes.count() >= limits.handshake_count_max;
+        let busy = handshakes.now() >= limits.handshake_count_max;
         if busy && !incoming.remote_address_validated() {
             // Whoever sends from a false address never gets this far again.
             let _ = incoming.retry();
             continue;
         }
-        let serving = serve(
-            incoming,
-            context.clone(),
-            accepted.clone(),
-            handshakes.begin(),
-        );
+        let counted = (connections.one_more(), handshakes.one_more());
+        let serving = serve(incoming, context.clone(), accepted.clone(), counted);
         context.runtime.spawn(serving);
     }
 }
@@ -78,7 +75,7 @@ async fn serve(
     incoming: Incoming,
     context: Arc<Context>,
     accepted: mpsc::Sender<Accepted>,
-    underway: Underway,
+    (_connection, handshake): (Counted, Counted),
 ) {
     let address = incoming.remote_address();
     let limit = context.config.limits.handshake_timeout;
@@ -104,7 +101,7 @@ async fn serve(
         }
         None => return tracing::warn!(peer = %address, "no greeting in time"),
     };
-    drop(underway);
+    drop(handshake);
     let streams = streams(&connection, Arc::new(peer), &context, &accepted);
     let expiry = context.runtime.sleep(time_left(&connection));
     let (streams, expiry) = (std::pin::pin!(streams), std::pin::pin!(expiry));

@@ -1,5 +1,6 @@
 //! Endpoints on tokio: who may connect, what is refused, what survives a rotation, who is dead.
 
+mod hostile;
 mod security;
 mod streams;
 

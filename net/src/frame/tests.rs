@@ -102,6 +102,26 @@ fn random_messages_in_random_portions_arrive_whole() {
     }
 }
 
+/// Small ones leave together in one portion, long ones are passed on without a copy.
+#[test]
+fn messages_are_gathered_where_they_are_small_and_not_copied_where_they_are_long() {
+    let mut encoder = Encoder::default();
+    for _ in 0..1000 {
+        encoder.push(Bytes::from_static(b"ten bytes!"));
+    }
+    let long = Bytes::from(vec![7; 3 * CHUNK_BYTES_MAX - TOTAL_BYTES]);
+    encoder.push(long.clone());
+    encoder.push(Bytes::from_static(b"the end"));
+    let mut parts = Vec::new();
+    encoder.take(&mut parts);
+    assert!(parts[0].len() > 14 * 1000, "{}", parts[0].len());
+    let within = |part: &&Bytes| long.as_ptr_range().contains(&part.as_ptr());
+    let passed: usize = parts.iter().filter(within).map(Bytes::len).sum();
+    assert_eq!(passed, long.len());
+    // Three chunks with heads between them; what comes before and after.
+    assert_eq!(parts.len(), 3 + 2 + 2);
+}
+
 #[test]
 fn a_claim_takes_no_memory_before_its_bytes_arrive() {
     let bytes = encode(&[Bytes::from(vec![1; LIMIT])]);

@@ -8,6 +8,7 @@ use rama_wire::session::{Role, Roles, StreamHeader, Versions};
 use uuid::Uuid;
 
 use super::{echo, pair, round_trip};
+use crate::certificates::CertificateAuthority;
 use crate::testing::{World, chain, dial, insecure, on_tokio, worp};
 use crate::{Dial, Endpoint, NetError, Security, StreamError};
 
@@ -229,5 +230,54 @@ fn rotation_loses_no_request_and_no_connection() {
         done.store(true, Ordering::Relaxed);
         assert!(requests.await.unwrap() > 0);
         assert!(before.is_open() && before.generation() == 0);
+    });
+}
+
+/// Both trust both authorities, then show certificates of the new one, then forget the old one:
+/// one file of one process after the other, while requests are made.
+#[test]
+fn an_authority_is_replaced_without_a_lost_request() {
+    on_tokio(async {
+        let world = World::new();
+        let dir = tempfile::tempdir().unwrap();
+        let next = CertificateAuthority::create(dir.path(), world.cluster, 100).unwrap();
+        let both = world.authority.certificate().to_owned() + next.certificate();
+        let trust = world.authority_file();
+        let configs = [world.config(Role::Conductor), world.config(Role::Client)];
+        let nodes = configs.each_ref().map(|config| (config.role, config.node));
+        let securities = configs.each_ref().map(|config| config.security.clone());
+        let [server, client] = configs.map(|config| Endpoint::on_tokio(config).unwrap());
+        tokio::spawn(echo(server.clone()));
+        // It may have been done already, by a handshake that looked at the files.
+        let read = |security: &Security| match security {
+            Security::Mutual(credentials) => credentials.refresh().unwrap(),
+            Security::InsecureLoopback => unreachable!(),
+        };
+        let mut answered = 0;
+        let mut ask = async || {
+            answered += 1;
+            let text = format!("request {answered}");
+            assert_eq!(round_trip(&client, &server, &text).await, text);
+        };
+        ask().await;
+        std::fs::write(&trust, both).unwrap();
+        for security in &securities {
+            read(security);
+            ask().await;
+        }
+        for ((role, node), security) in nodes.iter().zip(&securities) {
+            world.issue_by(&next, *role, *node);
+            read(security);
+            ask().await;
+        }
+        std::fs::write(&trust, next.certificate()).unwrap();
+        for security in &securities {
+            read(security);
+            ask().await;
+        }
+        assert!(securities.iter().all(|security| security.generation() >= 3));
+        // Who still shows a certificate of the old authority is out.
+        let late = world.issue(Role::Client, Uuid::new_v4());
+        assert!(crate::credentials::Credentials::load(late).is_err());
     });
 }

@@ -109,6 +109,8 @@ fn bytes_that_are_no_record_are_errors() {
         refused += usize::from(StreamHeader::decode(&bytes).is_err());
         refused += usize::from(WeftRequest::decode(&bytes).is_err());
         refused += usize::from(WeftAnswer::decode(&bytes).is_err());
+        // The root of a record lies at the end of its bytes, and any 32 of them are a hash.
+        assert_eq!(WeftEnd::decode(&bytes).is_ok(), bytes.len() >= 32);
     }
     assert!(refused > 10_000, "only {refused} were refused");
 }
