@@ -75,8 +75,8 @@ number_id! {
     Epoch, u64
 }
 number_id! {
-    /// One life of a worker process: the metastore revision of its registration, so a later life
-    /// has a larger number.
+    /// One life of a worker process: a random number drawn at its start. Lives are ordered by the
+    /// metastore revision of their registration, not by this number.
     Incarnation, u64
 }
 

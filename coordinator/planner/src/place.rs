@@ -2,13 +2,13 @@
 //! to §3.3).
 //!
 //! Relies on a [`ClusterView`], which is a hint: the plan becomes valid with the compare-and-swap
-//! that writes it. Steps, one file each: `nodes` chooses the nodes (scheduler, labels, avoided nodes;
-//! `reserve` keeps other listed modules schedulable), `columns` spreads groups over columns of
-//! workers, `seats` gives every worker of a column a node, [`crate::leaders`] prefers leaders.
+//! that writes it. Steps, one file each: `nodes` chooses the nodes (scheduler, labels, avoided
+//! nodes; `reserve` keeps other listed modules schedulable), `columns` spreads groups over columns
+//! of workers, `seats` gives every worker of a column a node, [`crate::leaders`] prefers leaders.
 //!
 //! What must stay true: equal inputs give equal plans; replicas of a group never share a node;
-//! tasks per thread, threads per worker and workers per node differ by one at most (the last one unless
-//! `Movement::Keep` forbids moving what runs); nothing moves without one of these reasons.
+//! tasks per thread, threads per worker and workers per node differ by one at most (the last one
+//! unless `Movement::Keep` forbids moving what runs); nothing moves without one of these reasons.
 
 mod columns;
 mod error;

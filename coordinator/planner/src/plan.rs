@@ -11,11 +11,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fmt::Write as _;
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::{GroupId, NodeId, ReplicaId, WorkerIndex};
 use crate::shape::Shape;
 
 /// One replica of one task group, on a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupReplica {
     /// Which group.
     pub group: GroupId,

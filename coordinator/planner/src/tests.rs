@@ -10,6 +10,7 @@ use rama_core::ids::mix;
 use uuid::Uuid;
 
 use crate::ids::{ModuleName, NodeId};
+use crate::mutants::{self, Mutant};
 
 /// A small seeded generator.
 #[derive(Clone, Debug)]
@@ -63,4 +64,23 @@ pub(crate) fn node(n: u64) -> NodeId {
 /// A module name of a test.
 pub(crate) fn module(name: &str) -> ModuleName {
     ModuleName::new(name).expect("a test names its modules well")
+}
+
+/// Switches the defect on and asserts that one of the seeds sees it; answers which.
+pub(crate) fn hunt(
+    mutant: Mutant,
+    seeds: std::ops::Range<u64>,
+    run: fn(u64) -> Result<(), String>,
+) -> u64 {
+    mutants::set(Some(mutant));
+    let red = |seed: &u64| {
+        let result = catch_unwind(AssertUnwindSafe(|| run(*seed)));
+        if let Ok(Err(text)) = &result {
+            println!("{mutant:?} is red with seed {seed}: {text}");
+        }
+        !matches!(result, Ok(Ok(())))
+    };
+    let found = seeds.clone().find(red);
+    mutants::set(None);
+    found.unwrap_or_else(|| panic!("{mutant:?} survived {seeds:?}: a fault is not generated"))
 }

@@ -1,10 +1,10 @@
 //! Which node each worker of a column gets.
 //!
 //! First every column keeps the nodes that hold most of its tasks already. Open seats go to the
-//! node with the fewest workers of this module, then of others. Then, unless nothing may move, single
-//! workers move from the fullest node to the emptiest: a node with more workers than another always
-//! has a column that the other lacks, so one move always suffices, and what just came is moved
-//! before what stands.
+//! node with the fewest workers of this module, then of others. Then, unless nothing may move,
+//! single workers move from the fullest node to the emptiest: a node with more workers than another
+//! always has a column that the other lacks, so one move always suffices, and what just came is
+//! moved before what stands.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
