@@ -46,6 +46,7 @@ pub mod ids;
 pub mod leaders;
 pub mod limits;
 pub mod mutants;
+pub mod operation;
 pub mod place;
 pub mod plan;
 pub mod records;
