@@ -51,6 +51,7 @@ pub mod place;
 pub mod plan;
 pub mod records;
 pub mod shape;
+pub mod slot;
 pub mod store;
 #[cfg(test)]
 mod tests;
