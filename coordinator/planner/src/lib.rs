@@ -42,6 +42,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod cluster;
+pub mod election;
 pub mod ids;
 pub mod leaders;
 pub mod limits;
@@ -56,3 +57,4 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 pub mod view;
+pub mod worker;
