@@ -3,6 +3,7 @@
 //! Compiled for tests only. Every random run prints its seed when it fails.
 
 pub(crate) mod script;
+mod storm;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
