@@ -30,6 +30,10 @@ const MAY_DEPEND: &[(&str, &[&str])] = &[
     ("rama-gateway", &["rama-wire", "rama-io", "rama-runtime"]),
     ("rama-api", &[]),
     (
+        "rama-control",
+        &["rama-core", "rama-metastore", "rama-planner"],
+    ),
+    (
         "rama-coordinator",
         &[
             "rama-api",

@@ -28,6 +28,8 @@ pub enum Key {
     ClusterVersion,
     /// The conductor that runs; leased.
     Conductor,
+    /// Who placed last.
+    Placement,
     /// A node's supervisor that runs; leased.
     Supervisor(Uuid),
     /// What an operator asked of a node.
@@ -181,6 +183,7 @@ impl Display for Key {
             Key::ClusterState => f.write_str("cluster/state"),
             Key::ClusterVersion => f.write_str("cluster/version"),
             Key::Conductor => f.write_str("cluster/conductor"),
+            Key::Placement => f.write_str("cluster/placement"),
             Key::Supervisor(id) => write!(f, "sup/{id}"),
             Key::SupervisorFlags(id) => write!(f, "sup/{id}/flags"),
             Key::ModuleMeta(module) => write!(f, "{}meta", Scope::Module(module.clone())),
@@ -282,6 +285,7 @@ fn parse(text: &str) -> Option<Key> {
             "state" => Key::ClusterState,
             "version" => Key::ClusterVersion,
             "conductor" => Key::Conductor,
+            "placement" => Key::Placement,
             _ => return None,
         },
         "sup" => {

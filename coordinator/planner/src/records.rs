@@ -16,9 +16,36 @@ use crate::ids::{ReplicaId, WorkerIndex};
 use crate::plan::GroupReplica;
 use crate::shape::Shape;
 
+/// How a process is spoken to, and since when. No machine looks at it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Process {
+    /// Host name inside the cluster.
+    pub host_internal: String,
+    /// Host name for clients outside.
+    pub host_external: String,
+    /// QUIC port of requests.
+    pub rpc_port: u16,
+    /// HTTP port, if it serves HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_port: Option<u16>,
+    /// Its id on its node.
+    pub pid: u32,
+    /// Its release.
+    pub release: String,
+    /// Since when, in milliseconds since 1970.
+    pub started_ms: u64,
+}
+
 /// A supervisor that runs; dies with its lease.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Supervisor {
+    /// How to speak to it.
+    #[serde(default)]
+    pub process: Process,
+    /// Memory that workers may use.
+    #[serde(default)]
+    pub memory_bytes: u64,
     /// `supervisor.labels`.
     #[serde(default)]
     pub labels: BTreeSet<String>,
@@ -226,6 +253,9 @@ pub struct InstanceSpec {
     /// What the operator wrote on it.
     #[serde(default)]
     pub metadata: String,
+    /// When it was asked for, in milliseconds since 1970.
+    #[serde(default)]
+    pub created_ms: u64,
 }
 
 /// What shall become of a worker.
@@ -239,10 +269,13 @@ pub enum Desired {
 }
 
 /// The conductor that is in office; dies with its lease. The revision that wrote it is its *term*.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conductor {
     /// Which life of it.
     pub incarnation: Incarnation,
+    /// How to speak to it.
+    #[serde(default)]
+    pub process: Process,
 }
 
 /// Who placed last: placements are made one after the other, each knowing those before it.
@@ -265,6 +298,31 @@ pub struct WorkerAssignment {
     pub desired: Desired,
 }
 
+/// How far a worker process is, for people: no machine looks at it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorkerPhase {
+    /// It opens its files.
+    #[default]
+    Recovering,
+    /// It serves.
+    Serving,
+    /// It stops.
+    Draining,
+}
+
+/// What a worker says of itself beside who it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WorkerDetails {
+    /// How to speak to it.
+    pub process: Process,
+    /// The UDP port of each task group that it holds.
+    pub ports: BTreeMap<u32, u16>,
+    /// How far it is.
+    pub phase: WorkerPhase,
+}
+
 /// A worker that runs; dies with its lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerLive {
@@ -272,6 +330,9 @@ pub struct WorkerLive {
     pub incarnation: Incarnation,
     /// Where.
     pub node: NodeId,
+    /// The rest.
+    #[serde(default)]
+    pub details: WorkerDetails,
 }
 
 /// The replicas of a task group that may lead it, and the newest epoch.

@@ -26,7 +26,7 @@ use crate::ids::{Epoch, GroupId, Incarnation, InstanceId, ModuleName, NodeId, Wo
 use crate::limits::{CLAIM_GRACE, LEASE_MARGIN, RETRY_AFTER};
 use crate::mutants::{self, Mutant};
 use crate::plan::GroupReplica;
-use crate::records::{Desired, WorkerLive};
+use crate::records::{Desired, WorkerDetails, WorkerLive};
 use crate::store::{Key, Txn, Value, Written};
 use crate::view::View;
 
@@ -43,6 +43,8 @@ pub struct Identity {
     pub node: NodeId,
     /// This life of it.
     pub incarnation: Incarnation,
+    /// What it registers beside that.
+    pub details: WorkerDetails,
 }
 
 /// What happened.
@@ -346,6 +348,7 @@ impl Worker {
         let record = WorkerLive {
             incarnation: self.me.incarnation,
             node: self.me.node,
+            details: self.me.details.clone(),
         };
         let txn = Txn::new()
             .at(

@@ -17,6 +17,7 @@ fn every_key() -> Vec<Key> {
         Key::ClusterState,
         Key::ClusterVersion,
         Key::Conductor,
+        Key::Placement,
         Key::Supervisor(ID),
         Key::SupervisorFlags(ID),
         Key::ModuleMeta(name()),
@@ -56,6 +57,7 @@ const GOLDEN: &str = "\
 /rama/v1/cluster/state
 /rama/v1/cluster/version
 /rama/v1/cluster/conductor
+/rama/v1/cluster/placement
 /rama/v1/sup/01234567-89ab-4cde-8f01-23456789abcd
 /rama/v1/sup/01234567-89ab-4cde-8f01-23456789abcd/flags
 /rama/v1/mod/shop%2FOrders%20%251/meta
@@ -97,8 +99,8 @@ fn every_key_is_read_back_as_it_was_built() {
 fn a_scope_holds_its_keys_and_no_others() {
     let module = || "com.shop::Orders".to_owned();
     let counts = [
-        (Scope::All, 23),
-        (Scope::Cluster, 4),
+        (Scope::All, 24),
+        (Scope::Cluster, 5),
         (Scope::Supervisors, 2),
         (Scope::Modules, 14),
         (Scope::Module(module()), 13),

@@ -1,4 +1,4 @@
-//! The cluster as a whole: who it is, its phase, its releases, its conductor.
+//! The cluster as a whole: who it is, its phase, its releases.
 //!
 //! Relies on serde. What must stay true: the identity is written once and compared by every process
 //! that joins.
@@ -53,23 +53,4 @@ pub struct ClusterVersion {
     /// Those that it may be upgraded to.
     #[serde(default)]
     pub available: Vec<String>,
-}
-
-/// The conductor that runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Conductor {
-    /// Told apart from one that ran before.
-    pub incarnation: u64,
-    /// Host name inside the cluster.
-    pub host_internal: String,
-    /// Host name for clients outside.
-    pub host_external: String,
-    /// Where commands go.
-    pub rpc_port: u16,
-    /// Where HTTP is.
-    pub http_port: u16,
-    /// Its release.
-    pub release: String,
-    /// Since when.
-    pub started_ms: u64,
 }

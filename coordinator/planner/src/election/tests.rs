@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Candidate, Claim, claim};
 use crate::ids::{Epoch, GroupId, Incarnation, InstanceId, ReplicaId, WorkerIndex};
-use crate::records::{GroupIsr, WorkerLive};
+use crate::records::{GroupIsr, WorkerDetails, WorkerLive};
 use crate::store::{Compare, Key, Txn, Value};
 use crate::tests::{module, node};
 use crate::view::{Event, View};
@@ -47,6 +47,7 @@ fn of_all_replicas_in_sync_one_leads() {
         let record = WorkerLive {
             incarnation: Incarnation(10 + u64::from(w)),
             node: node(u64::from(w)),
+            details: WorkerDetails::default(),
         };
         let key = Key::Live(name.clone(), instance, WorkerIndex(w));
         put(&mut view, key, Value::Live(record));

@@ -9,7 +9,8 @@ use super::{
 use crate::ids::{Epoch, Incarnation, InstanceId, OperationId};
 use crate::place::Scheduler;
 use crate::records::{
-    Conductor, Desired, GroupLeader, InstanceSpec, Outcome, Supervisor, WorkerLive,
+    Conductor, Desired, GroupLeader, InstanceSpec, Outcome, Process, Supervisor, WorkerDetails,
+    WorkerLive,
 };
 use crate::shape::Shape;
 use crate::store::{Compare, Key, Target, Txn, Value, Written};
@@ -88,7 +89,13 @@ impl Store {
 
     fn take_office(&mut self) -> u64 {
         let incarnation = Incarnation(self.revision);
-        self.put(Key::Conductor, Value::Conductor(Conductor { incarnation }));
+        self.put(
+            Key::Conductor,
+            Value::Conductor(Conductor {
+                incarnation,
+                process: Process::default(),
+            }),
+        );
         self.revision
     }
 
@@ -121,7 +128,14 @@ impl Store {
             } else if self.view.spec(&name, &id).is_some() {
                 let incarnation = Incarnation(u64::from(w.0) + 1);
                 let node = record.node;
-                self.event(live, Some(Value::Live(WorkerLive { incarnation, node })));
+                self.event(
+                    live,
+                    Some(Value::Live(WorkerLive {
+                        incarnation,
+                        node,
+                        details: WorkerDetails::default(),
+                    })),
+                );
                 for held in record.groups.iter().filter(|held| held.preferred_leader) {
                     let leader = GroupLeader {
                         replica: held.replica,
@@ -163,6 +177,7 @@ fn request(name: &str, n: u64, shape: Shape) -> LaunchRequest {
             label: None,
             overrides: BTreeMap::new(),
             metadata: String::new(),
+            created_ms: 0,
         },
         uses: BTreeSet::new(),
         by: "ann".to_owned(),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::{Effect, Identity, Input, Worker};
 use crate::ids::{Epoch, GroupId, Incarnation, InstanceId, ReplicaId, WorkerIndex};
 use crate::plan::GroupReplica;
-use crate::records::{Desired, GroupIsr, GroupLeader, WorkerAssignment, WorkerLive};
+use crate::records::{Desired, GroupIsr, GroupLeader, WorkerAssignment, WorkerDetails, WorkerLive};
 use crate::store::{Compare, Key, Txn, Value, Written};
 use crate::tests::script::{self, Command};
 use crate::tests::{module, node};
@@ -32,6 +32,7 @@ fn start(incarnation: u64) -> Worker {
         index: WorkerIndex(1),
         node: node(1),
         incarnation: Incarnation(incarnation),
+        details: WorkerDetails::default(),
     })
 }
 
@@ -143,6 +144,7 @@ impl Stage {
                     Value::Live(WorkerLive {
                         incarnation: Incarnation(life),
                         node: node(command.need("node")),
+                        details: WorkerDetails::default(),
                     })
                 });
                 self.look(Key::Live(name, INSTANCE, WorkerIndex(1)), record);

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::world::{Happening, Kind, SlotKey, To, World};
 use crate::ids::{Incarnation, OperationId};
 use crate::operation::{self, Transition};
-use crate::records::Conductor;
+use crate::records::{Conductor, Process};
 use crate::slot::Slot;
 use crate::store::{Key, Txn, Value, Written};
 use crate::worker;
@@ -131,9 +131,13 @@ impl World {
         let incarnation = Incarnation(life);
         let seen = self.metastore.keys.get(&Key::Conductor);
         let seen = seen.map(|stored| stored.revision);
-        let txn = Txn::new()
-            .as_seen(Key::Conductor, seen)
-            .put(Key::Conductor, Value::Conductor(Conductor { incarnation }));
+        let txn = Txn::new().as_seen(Key::Conductor, seen).put(
+            Key::Conductor,
+            Value::Conductor(Conductor {
+                incarnation,
+                process: Process::default(),
+            }),
+        );
         self.send(life, To::Office, 0, txn);
     }
 

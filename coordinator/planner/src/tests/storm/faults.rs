@@ -262,6 +262,7 @@ impl World {
                     label: None,
                     overrides: std::collections::BTreeMap::new(),
                     metadata: String::new(),
+                    created_ms: 0,
                 },
                 uses: std::collections::BTreeSet::new(),
                 by: "storm".to_owned(),
