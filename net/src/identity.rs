@@ -5,6 +5,9 @@
 //! elsewhere, always before an identity is believed. What must stay true: all names of one
 //! certificate speak of one cluster and one node; anything else is no identity.
 
+#[cfg(test)]
+mod tests;
+
 use rama_wire::session::{Role, Roles};
 use rustls::pki_types::CertificateDer;
 use uuid::Uuid;

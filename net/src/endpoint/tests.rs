@@ -1,6 +1,7 @@
 //! Endpoints on tokio: who may connect, what is refused, what survives a rotation, who is dead.
 
 mod hostile;
+mod paths;
 mod security;
 mod streams;
 
