@@ -49,7 +49,18 @@ const MAY_DEPEND: &[(&str, &[&str])] = &[
     ("rama-metastore", &[]),
     (
         "rama",
-        &["rama-wire", "rama-runtime", "rama-macros", "rama-gateway"],
+        &[
+            "rama-wire",
+            "rama-runtime",
+            "rama-macros",
+            "rama-gateway",
+            "rama-api",
+            "rama-control",
+            "rama-metastore",
+            "rama-net",
+            "rama-planner",
+            "rama-rpc",
+        ],
     ),
 ];
 

@@ -77,7 +77,10 @@ fn run(module: impl Module, arguments: impl IntoIterator<Item = OsString>) -> Ex
 fn describe(module: &dyn Module) -> ExitCode {
     match Definition::of(module) {
         Ok(definition) => {
-            println!("{:#}", definition.manifest());
+            let mut manifest = definition.manifest();
+            // Whether the program can work for a cluster: `rama deploy` asks.
+            manifest["cluster"] = cfg!(feature = "etcd").into();
+            println!("{manifest:#}");
             ExitCode::SUCCESS
         }
         Err(error) => mistakes(&error),

@@ -1,12 +1,16 @@
-//! `worker`: the module's task threads over a directory, and nothing beside them.
+//! `worker`: the module's task threads over a directory, alone or as a part of a cluster.
 //!
-//! Relies on `InProcessCluster` for the lock of the directory and for every durability promise. What
+//! Relies on `InProcessCluster` for the lock of the directory and for every durability promise; as a
+//! part of a cluster on `member`. What
 //! must stay true: the line that says `ready` is printed after the module has opened its data and
 //! before anything else appears on stdout.
 
+#[cfg(feature = "etcd")]
+mod member;
+
 use std::future::Future;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -32,17 +36,40 @@ pub(super) struct Args {
     /// Settings from this file instead of ./rama.toml.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Work for a cluster, as this file says, which a supervisor has written. Needs a program that
+    /// was built with the feature `etcd`.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data_dir", "threads", "tasks", "config"])]
+    assignment: Option<PathBuf>,
 }
 
 /// Runs the module until a signal; what went wrong is told on stderr.
 pub(super) fn run(module: impl Module, args: &Args) -> ExitCode {
-    match try_run(module, args) {
+    let ended = match &args.assignment {
+        Some(path) => join(module, path),
+        None => try_run(module, args),
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("error: {}\nhint:  {}", failure.what, failure.hint);
             ExitCode::from(failure.exit)
         }
     }
+}
+
+#[cfg(feature = "etcd")]
+fn join(module: impl Module, path: &Path) -> Result<(), Failure> {
+    member::run(module, path)
+}
+
+#[cfg(not(feature = "etcd"))]
+fn join(module: impl Module, path: &Path) -> Result<(), Failure> {
+    let what = format!(
+        "could not take the assignment {} for {}: this program was built for one machine",
+        path.display(),
+        module.name()
+    );
+    Err(Failure::new(what, "build it with `--features etcd`"))
 }
 
 fn try_run(module: impl Module, args: &Args) -> Result<(), Failure> {
