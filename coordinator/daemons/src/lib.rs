@@ -10,4 +10,6 @@
 
 pub mod artifacts;
 pub mod conductor;
+pub mod machine;
 pub mod processes;
+pub mod supervisor;
