@@ -34,7 +34,7 @@ pub struct WorkerConfig {
     pub node: Uuid,
     /// The module instance.
     pub instance: Uuid,
-    /// New at each start, greater than all before: a peer's messages to an earlier one are refused.
+    /// New at each start: a peer's messages to an earlier one are refused.
     pub incarnation: u64,
     /// Tasks of the module.
     pub tasks: u32,

@@ -67,6 +67,16 @@ impl Follower {
         all.map(|(_, topology)| topology.clone()).collect()
     }
 
+    /// The dynamic options of all modules, by module, level and name.
+    pub fn all_settings(&self) -> &BTreeMap<(String, Level, String), serde_json::Value> {
+        &self.settings
+    }
+
+    /// The paused topologies of all modules.
+    pub fn all_paused(&self) -> &BTreeSet<(String, String)> {
+        &self.paused
+    }
+
     /// Waits for the next event and takes it in. Cancelling the wait loses nothing.
     ///
     /// # Errors

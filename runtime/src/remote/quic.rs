@@ -3,7 +3,8 @@
 //! Relies on `rama-net` for certificates, credits and for finding dead peers, and on whoever knows
 //! the cluster for routes. What must stay true: an endpoint is used and dropped on its own executor; a
 //! stream is served only when it is meant for this instance, this thread and this start of the
-//! process; a newer start of a peer ends what its older starts still say (fencing).
+//! process; a start of a peer that the routes do not name is not heard, and a new one ends what the one
+//! before still says (fencing).
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -129,12 +130,14 @@ impl Links<GlommioEnv> for QuicLinks {
     fn accept(&self, served: Served<GlommioEnv>) -> LocalFuture {
         let endpoint = self.endpoint(Some(served.thread));
         let (instance, incarnation) = (self.instance, self.incarnation);
+        let routes = self.routes.clone();
         Box::pin(async move {
             let Some(endpoint) = endpoint else {
                 tracing::error!(thread = served.thread, "a task thread has no endpoint");
                 return;
             };
             let gate = Gate {
+                routes,
                 instance,
                 incarnation,
                 thread: served.thread,
@@ -149,10 +152,11 @@ impl Links<GlommioEnv> for QuicLinks {
 
 /// Lets streams of peers in, and ends those of starts that are over.
 struct Gate {
+    routes: Routes,
     instance: Uuid,
     incarnation: u64,
     thread: u32,
-    /// By sending thread: its newest start, and what it runs here.
+    /// By sending thread: the start that was heard last, and what it runs here.
     newest: RefCell<BTreeMap<u32, (u64, Vec<AbortHandle>)>>,
 }
 
@@ -171,7 +175,7 @@ impl Gate {
         let (header, lane) = match admitted {
             Ok(admitted) => admitted,
             Err(why) => {
-                tracing::warn!(peer = %peer.address, ?header, why, "a stream is refused");
+                tracing::debug!(peer = %peer.address, ?header, why, "a stream is refused");
                 sender.abandon();
                 return;
             }
@@ -208,10 +212,12 @@ impl Gate {
         if lane != Lane::Client && role != Role::Worker {
             return Err("only workers move values between tasks");
         }
-        let newest = self.newest.borrow();
-        let known = newest.get(&header.source_thread);
-        if known.is_some_and(|(start, _)| *start > header.source_incarnation) {
-            return Err("a newer start of its process has spoken");
+        // Starts have no order of their own; the routes, which come from the metastore, say which
+        // one is the newest. A peer whose registration is not heard of yet asks again.
+        let known = self.routes.to(header.source_thread);
+        let is_led_there = |route: &Route| route.incarnation == header.source_incarnation;
+        if header.source_thread != CLIENTS && !known.as_ref().is_some_and(is_led_there) {
+            return Err("its process is not known to lead that thread");
         }
         Ok(lane)
     }

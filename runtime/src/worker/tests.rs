@@ -97,7 +97,7 @@ async fn a_worker_that_comes_back_elsewhere_is_found_again() {
     let (deposits, transfers) = (cluster.depot(DEPOSITS), cluster.depot(TRANSFERS));
     let funds = cluster.pstate(FUNDS);
     let users = 0..16_u64;
-    for start in 2..5 {
+    for start in [9, 3, 5] {
         for user in users.clone() {
             let ack = AckLevel::AppendAck;
             until_up(&cluster, || deposits.append_with(&(user, 100), ack)).await;

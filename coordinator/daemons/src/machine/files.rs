@@ -140,10 +140,11 @@ impl Files {
         absent_is_fine(fs::remove_dir_all(dir.join("data")))?;
         absent_is_fine(fs::remove_dir_all(&dir))?;
         let instance = self.dir.join("workers").join(slot.instance.to_string());
-        if instance.is_dir() {
+        // Of several slots the last one takes the directory of the instance with it.
+        if instance.is_dir() && fs::remove_dir(&instance).is_err() {
             File::open(&instance)?.sync_all()?;
         }
-        Ok(())
+        File::open(self.dir.join("workers"))?.sync_all()
     }
 
     fn write_slot(&self, slot: &SlotName, process: Option<Remembered>) -> io::Result<()> {

@@ -1,0 +1,259 @@
+//! An etcd, a conductor and supervisors, and what an operator does with them.
+//!
+//! Relies on daemons as futures of one runtime: their workers are processes all the same. What must
+//! stay true: ports are free ones; a test that waits for ever fails by a deadline far beyond anything
+//! it waits for; nothing outlives the world.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rama_api::{Accepted, MetastoreAddress, ModuleStatus, Operation, Outcome, SecurityFiles};
+use rama_coordinator::artifacts::{TrustRoots, hash_of};
+use rama_coordinator::daemon::{Identity, Listen, conductor, supervisor};
+use rama_metastore::{Etcd, EtcdConfig, EtcdMember, EtcdServer, Space, free_ports};
+use rama_planner::place::Scheduler;
+use rama_tests::http::Http;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+/// Anything a test waits for takes far less.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+const LEASE: Duration = Duration::from_secs(5);
+
+pub struct World {
+    _dir: TempDir,
+    runtime: tokio::runtime::Runtime,
+    stop: watch::Sender<bool>,
+    daemons: Vec<JoinHandle<()>>,
+    conductor: u16,
+    nodes: Vec<(PathBuf, u16)>,
+    _etcd: EtcdServer,
+}
+
+fn listen(rpc_port: u16, http_port: u16) -> Listen {
+    Listen {
+        bind: Ipv4Addr::LOCALHOST.into(),
+        rpc_port,
+        http_port,
+        host_internal: "127.0.0.1".into(),
+        host_external: "127.0.0.1".into(),
+    }
+}
+
+impl World {
+    /// A cluster with so many nodes.
+    pub fn start(nodes: usize) -> World {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+        let [client, peer, rpc, http] = free_ports().expect("free ports");
+        let member = EtcdMember::single(dir.path().join("etcd"), client, peer);
+        let endpoint = member.endpoint();
+        let mut etcd = member.start().expect("etcd starts");
+        etcd.wait_ready().expect("etcd serves");
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let config = EtcdConfig::new([endpoint.clone()]);
+        let store = runtime
+            .block_on(Etcd::connect(config))
+            .expect("a metastore");
+        let space = Space::new("rama").expect("a root");
+        let (stop, _) = watch::channel(false);
+        let mut world = World {
+            _dir: dir,
+            runtime,
+            stop,
+            daemons: Vec::new(),
+            conductor: http,
+            nodes: Vec::new(),
+            _etcd: etcd,
+        };
+        let home = world._dir.path().join("conductor");
+        let settings = conductor::Settings {
+            identity: Identity::claimed(&home).expect("an identity"),
+            listen: listen(rpc, http),
+            store: store.clone(),
+            space: space.clone(),
+            lease: LEASE,
+            dir: home,
+            scheduler: Scheduler::Dev,
+            roots: TrustRoots::default(),
+        };
+        world.daemon(|stopped| conductor::run(settings, stopped));
+        for node in 0..nodes {
+            let [rpc, http] = free_ports().expect("free ports");
+            let home = world._dir.path().join(format!("node-{node}"));
+            let settings = supervisor::Settings {
+                identity: Identity::claimed(&home).expect("an identity"),
+                listen: listen(rpc, http),
+                store: store.clone(),
+                space: space.clone(),
+                lease: LEASE,
+                dir: home.clone(),
+                labels: BTreeSet::new(),
+                cores: 2,
+                memory_bytes: 1 << 30,
+                roots: TrustRoots::default(),
+                metastore: MetastoreAddress {
+                    endpoints: vec![endpoint.clone()],
+                    root: "rama".into(),
+                    lease_ms: LEASE.as_millis() as u64,
+                    user: None,
+                    password_file: None,
+                    authority: None,
+                    certificate: None,
+                    key: None,
+                },
+                certificates: SecurityFiles::InsecureLoopback,
+                overrides: BTreeMap::new(),
+            };
+            world.daemon(|stopped| supervisor::run(settings, stopped));
+            world.nodes.push((home, http));
+        }
+        world.until("all nodes are there", || {
+            let status = world.conductor().get("/v1/cluster");
+            status.is_ok_and(|status| {
+                status["supervisors"] == json!(nodes) && !status["conductor"].is_null()
+            })
+        });
+        world
+    }
+
+    fn daemon<F, E>(
+        &mut self,
+        run: impl FnOnce(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>) -> F,
+    ) where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::fmt::Debug,
+    {
+        let mut stopped = self.stop.subscribe();
+        let stopped = Box::pin(async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+        });
+        let running = run(stopped);
+        self.daemons.push(self.runtime.spawn(async move {
+            running.await.expect("a daemon ends well");
+        }));
+    }
+
+    /// HTTP of the conductor.
+    pub fn conductor(&self) -> Http {
+        Http::new(format!("http://127.0.0.1:{}", self.conductor))
+    }
+
+    /// HTTP of a supervisor.
+    pub fn supervisor(&self, node: usize) -> Http {
+        Http::new(format!("http://127.0.0.1:{}", self.nodes[node].1))
+    }
+
+    /// Home and HTTP port of each node.
+    pub fn nodes(&self) -> &[(PathBuf, u16)] {
+        &self.nodes
+    }
+
+    /// What the conductor answers.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> T {
+        let answer = self.conductor().get(path).expect("an answer");
+        serde_json::from_value(answer).expect("of the right kind")
+    }
+
+    /// Asks until it is so.
+    pub fn until(&self, what: &str, done: impl Fn() -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !done() {
+            assert!(Instant::now() < end, "{what}: did not come true");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Begins a launch; the operation, or why it is refused.
+    pub fn try_launch(
+        &self,
+        program: &Path,
+        module: &str,
+        shape: Value,
+    ) -> Result<Accepted, String> {
+        let artifact = hash_of(program).expect("a program");
+        let url = format!(
+            "http://127.0.0.1:{}/v1/artifacts/{artifact}",
+            self.conductor
+        );
+        let bytes = std::fs::read(program).expect("a program");
+        ureq::put(url).send(&bytes[..]).expect("uploaded");
+        let described = std::process::Command::new(program).arg("describe").output();
+        let manifest: Value =
+            serde_json::from_slice(&described.expect("it runs").stdout).expect("a manifest");
+        let mut deploy = json!({
+            "action": "launch", "module": module, "artifact": artifact, "manifest": manifest,
+        });
+        for (name, value) in shape.as_object().expect("numbers") {
+            deploy[name] = value.clone();
+        }
+        let answer = self.conductor().post("/v1/modules", &deploy);
+        match answer {
+            Ok(accepted) => Ok(serde_json::from_value(accepted).expect("accepted")),
+            Err(error) => Err(format!("{error:?}")),
+        }
+    }
+
+    /// Launches and waits until it serves; the instance.
+    pub fn launch(&self, program: &Path, module: &str, shape: Value) -> Uuid {
+        let accepted = self.try_launch(program, module, shape).expect("it begins");
+        self.succeeds(accepted.operation);
+        let path = format!("/v1/modules/{module}");
+        self.until("the module serves", || {
+            let status: ModuleStatus = self.get(&path);
+            status.module_state == "RUNNING" && status.detail.is_empty()
+        });
+        accepted.instance.expect("a launch makes an instance")
+    }
+
+    /// Waits for the good end of an operation.
+    fn succeeds(&self, operation: Uuid) {
+        let path = format!("/v1/operations/{operation}");
+        self.until("the operation ends", || {
+            let operation: Operation = self.get(&path);
+            operation.outcome.is_some()
+        });
+        let ended: Operation = self.get(&path);
+        assert_eq!(ended.outcome, Some(Outcome::Succeeded), "{ended:?}");
+    }
+
+    /// Destroys a module and waits until it is gone.
+    pub fn destroy(&self, module: &str) {
+        let url = format!("http://127.0.0.1:{}/v1/modules/{module}", self.conductor);
+        let mut answer = ureq::delete(url).call().expect("it begins");
+        let accepted: Accepted = answer.body_mut().read_json().expect("accepted");
+        self.succeeds(accepted.operation);
+        let status: ModuleStatus = self.get(&format!("/v1/modules/{module}"));
+        assert_eq!(status.module_state, "NOT_ALIVE");
+    }
+
+    /// Ends the daemons.
+    pub fn stop(mut self) {
+        self.stop.send_replace(true);
+        for daemon in std::mem::take(&mut self.daemons) {
+            self.runtime.block_on(daemon).expect("a daemon ends");
+        }
+    }
+}
+
+impl Drop for World {
+    /// What workers wrote tells why a test failed.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for (dir, _) in &self.nodes {
+            let logs = std::fs::read_dir(dir.join("supervisor/logs"));
+            for log in logs.into_iter().flatten().flatten() {
+                let text = std::fs::read_to_string(log.path()).unwrap_or_default();
+                println!("{}:\n{text}", log.path().display());
+            }
+        }
+    }
+}
