@@ -51,6 +51,22 @@ fn a_process_of_another_cluster_is_refused_with_both_clusters_named() {
 }
 
 #[test]
+fn without_certificates_a_program_from_outside_need_not_know_the_cluster() {
+    on_tokio(async {
+        let world = World::new();
+        let server = Endpoint::on_tokio(insecure(world.cluster, Role::Conductor)).unwrap();
+        let conductor = dial(&server, Role::Conductor);
+        for role in [Role::Client, Role::Operator] {
+            let client = Endpoint::on_tokio(insecure(Uuid::nil(), role)).unwrap();
+            client.connect(&conductor).await.unwrap();
+        }
+        let worker = Endpoint::on_tokio(insecure(Uuid::nil(), Role::Worker)).unwrap();
+        let text = refusal(&worker, &conductor).await;
+        assert!(text.contains(&world.cluster.to_string()), "{text}");
+    });
+}
+
+#[test]
 fn versions_without_a_common_one_are_refused_with_both_named() {
     on_tokio(async {
         let world = World::new();
