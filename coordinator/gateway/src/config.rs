@@ -1,7 +1,7 @@
 //! Every setting of a server: its default, and where its value came from.
 //!
-//! Relies on nothing. Precedence: defaults, then a file, then `RAMA_SECTION__KEY` of the
-//! environment, then flags. `rama.toml` at the top of the repository lists every key; a test keeps
+//! Relies on nothing. Precedence: defaults, then a file (the one named, or that of `RAMA_CONFIG`, or
+//! `./rama.toml`), then `RAMA_SECTION__KEY` of the environment, then flags. `rama.toml` at the top of the repository lists every key; a test keeps
 //! it equal to [`Config::default`]. What must stay true: an unknown key or a value of the wrong
 //! type is an error that names its place, because a setting that is silently not applied is worse
 //! than none; and only keys that do something exist.
@@ -24,7 +24,14 @@ use crate::routes::Limits;
 /// The file read when no other is named.
 pub const FILE: &str = "rama.toml";
 
+/// The variable that names another file.
+pub const FILE_VARIABLE: &str = "RAMA_CONFIG";
+
 const ENVIRONMENT: &str = "RAMA_";
+
+/// Settings that name files of their own: relative ones begin at the directory of the file that says
+/// so, because a client finds that file from any directory below.
+const PATHS: [&str; 3] = ["security.ca", "security.cert", "security.key"];
 
 /// All settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +43,52 @@ pub struct Config {
     pub http: Http,
     /// Logs.
     pub log: Log,
+    /// How the conductor of a cluster is found.
+    pub conductor: Conductor,
+    /// How processes of a cluster prove who they are.
+    pub security: Security,
+}
+
+/// Section `[conductor]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Conductor {
+    /// Its host name or address for who is outside of the cluster; empty when there is no cluster.
+    pub host: String,
+    /// The same for who is inside; empty when it is the same.
+    pub host_internal: String,
+    /// Its QUIC port.
+    pub port: u16,
+}
+
+/// Section `[security]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Security {
+    /// Certificates of the cluster's authorities.
+    pub ca: PathBuf,
+    /// The certificate of this process.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Nobody proves anything; addresses of this machine alone.
+    pub insecure: bool,
+}
+
+/// What section `[security]` comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// Both sides show a certificate of the same cluster.
+    Certificates {
+        /// Certificates of the cluster's authorities.
+        ca: PathBuf,
+        /// The certificate of this process.
+        cert: PathBuf,
+        /// Its private key.
+        key: PathBuf,
+    },
+    /// Nobody proves anything.
+    Insecure,
 }
 
 /// Section `[cluster]`.
@@ -121,6 +174,57 @@ impl Default for Log {
         Log {
             filter: "info".to_owned(),
             format: LogFormat::Auto,
+        }
+    }
+}
+
+impl Default for Conductor {
+    fn default() -> Conductor {
+        Conductor {
+            host: String::new(),
+            host_internal: String::new(),
+            port: 1973,
+        }
+    }
+}
+
+impl Conductor {
+    /// Where it is, for who is inside of the cluster or outside; none when there is no cluster.
+    pub fn host(&self, internal: bool) -> Option<&str> {
+        let inside = internal && !self.host_internal.is_empty();
+        let host = if inside {
+            &self.host_internal
+        } else {
+            &self.host
+        };
+        Some(host.as_str()).filter(|host| !host.is_empty())
+    }
+}
+
+impl Security {
+    /// How connections are to be protected.
+    ///
+    /// # Errors
+    /// Too little was set, or both.
+    pub fn protection(&self) -> Result<Protection, Error> {
+        let files = [&self.ca, &self.cert, &self.key];
+        let set = files.iter().filter(|path| !path.as_os_str().is_empty());
+        match (set.count(), self.insecure) {
+            (0, true) => Ok(Protection::Insecure),
+            (3, false) => Ok(Protection::Certificates {
+                ca: self.ca.clone(),
+                cert: self.cert.clone(),
+                key: self.key.clone(),
+            }),
+            (_, true) => Err(error(
+                "security.insecure is true, and certificates are set".to_owned(),
+                "leave out the one or the others",
+            )),
+            (_, false) => Err(error(
+                "security.ca, security.cert and security.key are not all set".to_owned(),
+                "`rama certs issue` makes the files; on one machine alone, security.insecure = true \
+                 does without",
+            )),
         }
     }
 }
@@ -211,13 +315,16 @@ impl Default for Layers {
 }
 
 impl Layers {
-    /// Defaults, then `file` (or `./rama.toml` when it exists), then the environment.
+    /// Defaults, then `file` (or that of `RAMA_CONFIG`, or `./rama.toml` when it exists), then the
+    /// environment.
     pub fn load(
         file: Option<&Path>,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Layers, Error> {
         let mut layers = Layers::default();
-        match file {
+        let environment: BTreeMap<String, String> = environment.collect();
+        let named = environment.get(FILE_VARIABLE).map(Path::new);
+        match file.or(named) {
             Some(path) => layers.file(path)?,
             None if Path::new(FILE).exists() => layers.file(Path::new(FILE))?,
             None => {}
@@ -237,18 +344,16 @@ impl Layers {
             let what = format!("could not read the configuration file {shown}: {cause}");
             error(what, "see the rama.toml of the repository for every key")
         })?;
-        for (key, value) in flatten(&table) {
+        for (key, mut value) in flatten(&table) {
+            if PATHS.contains(&key.as_str()) {
+                value = beside(path, value);
+            }
             self.set(&key, value, Origin::File(path.to_owned()))?;
         }
         Ok(())
     }
 
-    fn environment(
-        &mut self,
-        variables: impl Iterator<Item = (String, String)>,
-    ) -> Result<(), Error> {
-        let mut variables: Vec<_> = variables.collect();
-        variables.sort();
+    fn environment(&mut self, variables: BTreeMap<String, String>) -> Result<(), Error> {
         for (name, text) in variables {
             // `RAMA_URL` and its like have no section and belong to the commands.
             let Some(key) = name
@@ -261,6 +366,10 @@ impl Layers {
             let value = match self.values.get(&key) {
                 Some((Value::Integer(_), _)) => match text.parse() {
                     Ok(number) => Value::Integer(number),
+                    Err(_) => Value::String(text),
+                },
+                Some((Value::Boolean(_), _)) => match text.parse() {
+                    Ok(truth) => Value::Boolean(truth),
                     Err(_) => Value::String(text),
                 },
                 _ => Value::String(text),
@@ -329,6 +438,17 @@ impl Layers {
             .map(|(key, (value, origin))| (key.as_str(), value, origin))
     }
 
+    /// One key with its value and origin.
+    ///
+    /// # Errors
+    /// There is no such key.
+    pub fn entry(&self, key: &str) -> Result<(&Value, &Origin), Error> {
+        match self.values.get(key) {
+            Some((value, origin)) => Ok((value, origin)),
+            None => Err(self.near(format!("there is no setting {key}"), key)),
+        }
+    }
+
     fn default_of(&self, key: &str) -> String {
         let defaults = Layers::default();
         defaults
@@ -339,6 +459,10 @@ impl Layers {
     }
 
     fn unknown(&self, key: &str, origin: &Origin) -> Error {
+        self.near(format!("there is no setting {key} ({origin})"), key)
+    }
+
+    fn near(&self, what: String, key: &str) -> Error {
         let near = self.values.keys().min_by_key(|known| distance(known, key));
         let hint = match near {
             Some(near) if distance(near, key) <= 1 + key.len() / 4 => {
@@ -346,7 +470,7 @@ impl Layers {
             }
             _ => "the rama.toml of the repository lists every key".to_owned(),
         };
-        error(format!("there is no setting {key} ({origin})"), hint)
+        error(what, hint)
     }
 }
 
@@ -362,6 +486,17 @@ impl Config {
             return Err(error(what, "use 1"));
         }
         Ok(())
+    }
+}
+
+/// A path as the file at `path` means it.
+fn beside(path: &Path, value: Value) -> Value {
+    match (value, path.parent()) {
+        (Value::String(text), Some(dir)) if !text.is_empty() => {
+            // A path that is absolute replaces what it is joined to.
+            Value::String(dir.join(text).display().to_string())
+        }
+        (value, _) => value,
     }
 }
 

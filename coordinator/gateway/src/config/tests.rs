@@ -132,3 +132,60 @@ fn a_missing_file_that_was_asked_for_is_an_error() {
             .contains("/nonexistent/x.toml")
     );
 }
+
+#[test]
+fn certificates_lie_beside_the_file_that_names_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("rama.toml");
+    let file = "[security]\nca = \"certs/ca.pem\"\ncert = \"/etc/me.pem\"\nkey = \"me.key\"\n";
+    std::fs::write(&path, file).expect("a file");
+    let named = [(FILE_VARIABLE.to_owned(), path.display().to_string())];
+    let layers = Layers::load(None, named.into_iter()).expect("the file of the variable");
+    let security = layers.config().expect("fine").security;
+    let files = Protection::Certificates {
+        ca: dir.path().join("certs/ca.pem"),
+        cert: PathBuf::from("/etc/me.pem"),
+        key: dir.path().join("me.key"),
+    };
+    assert_eq!(security.protection(), Ok(files));
+    let (value, origin) = layers.entry("security.cert").expect("a key");
+    assert_eq!(value.as_str(), Some("/etc/me.pem"));
+    assert_eq!(*origin, Origin::File(path));
+    let unknown = layers.entry("security.crt").expect_err("no key");
+    assert_eq!(unknown.hint, "did you mean security.cert?");
+}
+
+#[test]
+fn security_is_all_or_nothing() {
+    let check = |file: &str, environment: &[(&str, &str)], hint: &str| {
+        let config = load(file, environment).and_then(|layers| layers.config());
+        let protection = config.expect("known keys").security.protection();
+        match protection {
+            Ok(protection) => assert_eq!((protection, hint), (Protection::Insecure, "")),
+            Err(error) => assert!(!hint.is_empty() && error.hint.contains(hint), "{error:?}"),
+        }
+    };
+    check("", &[("RAMA_SECURITY__INSECURE", "true")], "");
+    check("", &[], "rama certs issue");
+    check("[security]\nca = \"a\"\n", &[], "rama certs issue");
+    check(
+        "[security]\nca = \"a\"\ninsecure = true\n",
+        &[],
+        "leave out",
+    );
+}
+
+#[test]
+fn a_conductor_has_a_name_inside_and_one_outside() {
+    let host = |file: &str, internal| {
+        let config = load(file, &[]).and_then(|layers| layers.config());
+        let conductor = config.expect("fine").conductor;
+        conductor.host(internal).map(str::to_owned)
+    };
+    assert_eq!(host("", true), None);
+    let one = "[conductor]\nhost = \"out\"\n";
+    assert_eq!(host(one, true).as_deref(), Some("out"));
+    let both = "[conductor]\nhost = \"out\"\nhost_internal = \"in\"\n";
+    assert_eq!(host(both, true).as_deref(), Some("in"));
+    assert_eq!(host(both, false).as_deref(), Some("out"));
+}
