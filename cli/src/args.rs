@@ -4,7 +4,6 @@
 //! too. What must stay true: each `--help` ends with examples that work as printed.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -22,8 +21,10 @@ Exit codes:
   5 no server reached, or it is not ready   6 no answer: it may have happened
   7 the time of --timeout was over          130 interrupted
 
-A server is found by --url, then RAMA_URL, then the file .rama/http in this directory or one above
-it, which a running `rama dev` writes.";
+A server is found by --url, then RAMA_URL, then conductor.host of rama.toml (that of --config or
+RAMA_CONFIG, or in this directory or one above it), then the file .rama/http in this directory or
+one above it, which a running `rama dev` writes. Commands and flags may be written as in Rama, too:
+moduleStatus, --replicationFactor.";
 
 /// The end of the help of commands that ask a server.
 macro_rules! asks {
@@ -49,11 +50,22 @@ macro_rules! works {
     };
 }
 
-// Below the macros that it uses.
+// Below the macros that they use.
 pub mod certs;
+pub mod cluster;
+pub mod data;
+pub mod deploy;
+pub mod license;
+pub mod module;
+pub mod options;
+mod run;
+mod server;
+
+pub use data::{Ack, Append, DeadLetters, Letters, Select, Status, Watch};
+pub use run::Run;
+pub use server::Server;
 
 const GLOBAL: &str = "Options of every command";
-const SERVER: &str = "The server";
 
 /// Rama in Rust: depots, topologies and PStates on thread-per-core io_uring.
 #[derive(Parser, Debug)]
@@ -86,39 +98,6 @@ pub struct Rama {
     pub command: Command,
 }
 
-/// Which server a command asks, and for how long.
-#[derive(Args, Clone, Debug)]
-pub struct Server {
-    /// Address of the server, such as http://127.0.0.1:8888 [env: RAMA_URL].
-    #[arg(long, env = "RAMA_URL", hide_env = true, value_name = "URL")]
-    #[arg(help_heading = SERVER, display_order = 800)]
-    pub url: Option<String>,
-    /// Give up after this long, such as 500ms, 10s or 2m, with exit code 7; what was sent by then
-    /// may have happened [default: no limit for the command, 65s for each answer].
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    #[arg(help_heading = SERVER, display_order = 801)]
-    pub timeout: Option<Duration>,
-}
-
-/// `500ms`, `10s`, `2m`; a bare number is seconds.
-fn duration(text: &str) -> Result<Duration, String> {
-    let unit = text.find(|char: char| !char.is_ascii_digit() && char != '.');
-    let (number, unit) = text.split_at(unit.unwrap_or(text.len()));
-    let seconds = match unit {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        _ => return Err("write a number with ms, s or m".to_owned()),
-    };
-    let number: f64 = number
-        .parse()
-        .map_err(|_| "write a number with ms, s or m")?;
-    Duration::try_from_secs_f64(number * seconds)
-        .ok()
-        .filter(|time| !time.is_zero())
-        .ok_or_else(|| "it is not a time that can pass".to_owned())
-}
-
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -147,24 +126,42 @@ pub enum Command {
     #[command(after_help = NEW)]
     New(New),
     /// Append a record to a depot.
-    #[command(after_help = APPEND)]
+    #[command(after_help = data::APPEND)]
     Append(Append),
     /// Read a path of a PState.
-    #[command(after_help = SELECT)]
+    #[command(after_help = data::SELECT)]
     Select(Select),
     /// Print the value at a path of a PState, again after each change.
-    #[command(after_help = WATCH)]
+    #[command(after_help = data::WATCH)]
     Watch(Watch),
-    /// Show modules, depots and topologies with their progress.
-    #[command(after_help = STATUS, alias = "moduleStatus", alias = "module-status")]
+    /// Show a cluster, or modules, depots and topologies of a server with their progress.
+    #[command(after_help = data::STATUS)]
     Status(Status),
     /// List, replay or drop records that a topology gave up on.
-    #[command(after_help = DEAD_LETTERS, alias = "deadLetters", subcommand_required = true)]
+    #[command(after_help = data::DEAD_LETTERS, alias = "deadLetters", subcommand_required = true)]
     DeadLetters {
         /// Which of them.
         #[command(subcommand)]
         command: DeadLetters,
     },
+    /// Commands that only a cluster understands.
+    #[command(flatten)]
+    OfCluster(cluster::OfCluster),
+    /// Print one setting.
+    #[command(after_help = CONF_VALUE, alias = "confValue")]
+    ConfValue(ConfValue),
+    /// Run a program that uses the cluster of the settings.
+    #[command(after_help = run::RUN)]
+    Run(Run),
+    /// Install a licence: none is needed.
+    #[command(after_help = license::LICENSE, alias = "upsertLicense", hide = true)]
+    UpsertLicense(license::UpsertLicense),
+    /// Delete expired licences: none is needed.
+    #[command(after_help = license::LICENSE, alias = "cleanupLicenses", hide = true)]
+    CleanupLicenses,
+    /// Show licences: none is needed.
+    #[command(after_help = license::LICENSE, alias = "licenseInfo", hide = true)]
+    LicenseInfo,
     /// Check this machine: kernel, io_uring, memlock, disk, cores.
     #[command(after_help = DOCTOR)]
     Doctor(Doctor),
@@ -332,182 +329,6 @@ pub enum Template {
     Bank,
 }
 
-const APPEND: &str = asks!(
-    "\
-JSON is one record; `-` reads records from stdin, one JSON value a line. Strings need their quotes:
-'\"text\"'. The depot's * may be left out.
-
-Examples:
-  rama append WordCount/lines '\"hello world\"'
-  rama append Bank/deposits '{\"user\": 1, \"cents\": 500}' --ack append-ack
-  jq -c .[] records.json | rama append Bank/transfers - --batch 500"
-);
-
-/// `rama append`
-#[derive(Args, Debug)]
-pub struct Append {
-    /// Where to: MODULE/DEPOT.
-    #[arg(value_name = "MODULE/DEPOT")]
-    pub depot: String,
-    /// The record, or `-`.
-    #[arg(value_name = "JSON")]
-    pub data: String,
-    /// What must have happened before the answer.
-    #[arg(long, value_enum, default_value_t)]
-    pub ack: Ack,
-    /// With `-`: send so many lines at once; each is answered, in order.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=10_000))]
-    pub batch: u16,
-    /// Which server.
-    #[command(flatten)]
-    pub server: Server,
-}
-
-/// Ack levels (spec D-15).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-#[allow(clippy::enum_variant_names, reason = "the names are Rama's")]
-pub enum Ack {
-    /// Durable, and processed by every stream topology of the module.
-    #[default]
-    Ack,
-    /// Durable.
-    #[value(alias = "appendAck", alias = "append_ack")]
-    AppendAck,
-    /// Handed over.
-    None,
-}
-
-const SELECT: &str = asks!(
-    "\
-PATH is a JSON list of keys and navigators: [\"key\"], [\"key\", [\"all\"]],
-[\"key\", [\"sortedMapRange\", 1, 9]]. The PState's $$ may be left out.
-
-Examples:
-  rama select WordCount/counts '[\"hello\"]' --one
-  rama select Bank/funds '[1]' --one --output json
-  rama select Bank/outgoing '[1, [\"all\"]]' --output jsonl
-  rama select Bank/funds '[1]' --one --timeout 500ms"
-);
-
-/// `rama select`
-#[derive(Args, Debug)]
-pub struct Select {
-    /// Where from: MODULE/PSTATE.
-    #[arg(value_name = "MODULE/PSTATE")]
-    pub pstate: String,
-    /// The path.
-    #[arg(value_name = "PATH")]
-    pub path: String,
-    /// Exactly one result, printed bare; anything else is refused.
-    #[arg(long)]
-    pub one: bool,
-    /// Which server.
-    #[command(flatten)]
-    pub server: Server,
-}
-
-const WATCH: &str = asks!(
-    "\
-The path must have one result. The current value comes first; a slow reader skips values, never the
-newest one. A server that goes away is waited for, with growing pauses; when it is back, stderr says
-so and the current value is printed if it is another one.
-
-Examples:
-  rama watch WordCount/counts '[\"hello\"]'
-  rama watch Bank/funds '[1]' --count 3 --output jsonl
-  rama watch Bank/funds '[1]' --count 1 --no-reconnect --timeout 5s"
-);
-
-/// `rama watch`
-#[derive(Args, Debug)]
-pub struct Watch {
-    /// Where: MODULE/PSTATE.
-    #[arg(value_name = "MODULE/PSTATE")]
-    pub pstate: String,
-    /// The path.
-    #[arg(value_name = "PATH")]
-    pub path: String,
-    /// End after so many values.
-    #[arg(long, value_name = "N")]
-    pub count: Option<u64>,
-    /// End with exit code 5 when the server goes away, instead of waiting for it to come back.
-    #[arg(long)]
-    pub no_reconnect: bool,
-    /// Which server.
-    #[command(flatten)]
-    pub server: Server,
-}
-
-const STATUS: &str = asks!(
-    "\
-Examples:
-  rama status
-  rama status Bank
-  rama status --output json"
-);
-
-/// `rama status`
-#[derive(Args, Debug)]
-pub struct Status {
-    /// Only this module.
-    pub module: Option<String>,
-    /// Which server.
-    #[command(flatten)]
-    pub server: Server,
-}
-
-const DEAD_LETTERS: &str = asks!(
-    "\
-Examples:
-  rama dead-letters list Bank
-  rama dead-letters replay Bank 0-7 1-3
-  rama dead-letters drop Bank --all --yes"
-);
-
-/// `rama dead-letters`
-#[derive(Subcommand, Debug)]
-pub enum DeadLetters {
-    /// Show them.
-    #[command(after_help = DEAD_LETTERS)]
-    List {
-        /// The module.
-        module: String,
-        /// Which server.
-        #[command(flatten)]
-        server: Server,
-    },
-    /// Give them to their topology again.
-    #[command(after_help = DEAD_LETTERS)]
-    Replay(Letters),
-    /// Forget them; asks first.
-    #[command(after_help = DEAD_LETTERS)]
-    Drop {
-        /// Which.
-        #[command(flatten)]
-        letters: Letters,
-        /// Do not ask.
-        #[arg(long, short)]
-        yes: bool,
-    },
-}
-
-/// Which dead letters.
-#[derive(Args, Debug)]
-pub struct Letters {
-    /// The module.
-    pub module: String,
-    /// Ids as `list` prints them.
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
-    pub ids: Vec<String>,
-    /// All of them.
-    #[arg(long)]
-    pub all: bool,
-    /// Which server.
-    #[command(flatten)]
-    pub server: Server,
-}
-
 const DOCTOR: &str = works!(
     "\
 Each check that fails prints what to do. Exit code 1 when a needed one fails.
@@ -545,9 +366,31 @@ pub struct Inspect {
     pub path: PathBuf,
 }
 
+const CONF_VALUE: &str = works!(
+    "\
+Examples:
+  rama conf-value conductor.host
+  rama confValue http.port --origin
+  rama confValue http.port --config deploy/rama.toml --output json"
+);
+
+/// `rama conf-value`
+#[derive(Args, Debug)]
+pub struct ConfValue {
+    /// The setting: SECTION.KEY.
+    pub name: String,
+    /// Say where the value comes from.
+    #[arg(long)]
+    pub origin: bool,
+    /// Settings from this file; otherwise from RAMA_CONFIG, ./rama.toml or one in a directory above.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
 const CONFIG: &str = works!(
     "\
-Precedence: defaults, then ./rama.toml or --config FILE, then RAMA_<SECTION>__<KEY>, then flags.
+Precedence: defaults, then a file (--config, RAMA_CONFIG, ./rama.toml or one above), then
+RAMA_<SECTION>__<KEY>, then flags. A server does not look above.
 
 Examples:
   rama config show

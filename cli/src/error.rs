@@ -92,6 +92,14 @@ impl Failure {
         }
     }
 
+    /// The same with another hint.
+    pub fn hint(self, hint: impl Into<String>) -> Failure {
+        Failure {
+            hint: hint.into(),
+            ..self
+        }
+    }
+
     /// What happened, in one line.
     pub fn text(&self) -> &str {
         &self.text

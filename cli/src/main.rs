@@ -1,8 +1,8 @@
 //! The `rama` command: reads the command line, runs one command, ends with a documented code.
 //!
-//! Relies on `rama-gateway` for everything a server is, and speaks HTTP to a running one. Read
-//! `args` (what can be typed), `client` (how a server is found and asked), `output` (how answers
-//! look), then `commands`. What must stay true: results go to stdout and everything else to stderr;
+//! Relies on `rama-gateway` for everything a server is, and speaks HTTP to a running one, or QUIC to a
+//! cluster. Read `args` (what can be typed), `client` (how a server is found and asked), `output` (how
+//! answers look), then `commands`. What must stay true: results go to stdout and everything else to stderr;
 //! every failure has a hint and one of the codes of `error::Exit`.
 
 mod args;
@@ -10,6 +10,7 @@ mod client;
 mod commands;
 mod error;
 mod output;
+mod progress;
 
 use std::process::ExitCode;
 

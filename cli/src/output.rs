@@ -12,6 +12,8 @@ use serde_json::Value;
 use crate::args::Format;
 use crate::error::{Exit, Failure, Result};
 
+const DAY_SECONDS: u64 = 24 * 3600;
+
 /// Prints a document in the wanted form.
 pub fn print<T: Serialize>(
     format: Format,
@@ -86,6 +88,52 @@ pub fn columns(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> 
         .join("\n")
 }
 
+/// Names with their values; those that are empty are left out.
+pub fn fields<const N: usize>(fields: [(&str, String); N]) -> String {
+    let rows = fields.into_iter().filter(|(_, value)| !value.is_empty());
+    let rows: Vec<(&str, String)> = rows.collect();
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let lines = rows
+        .iter()
+        .map(|(name, value)| format!("{name:width$}  {value}"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A moment, in UTC.
+pub fn moment(unix_ms: u64) -> String {
+    if unix_ms == 0 {
+        return String::new();
+    }
+    let seconds = unix_ms / 1000;
+    let (hours, minutes) = (seconds / 3600 % 24, seconds / 60 % 60);
+    format!(
+        "{} {hours:02}:{minutes:02}:{:02}Z",
+        day(seconds),
+        seconds % 60
+    )
+}
+
+/// The day of a moment in UTC, as 2026-11-21.
+pub fn day(unix_seconds: u64) -> String {
+    let mut days = unix_seconds / DAY_SECONDS;
+    let mut year = 1970;
+    let leap = |year: u64| {
+        (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400)
+    };
+    while days >= 365 + u64::from(leap(year)) {
+        days -= 365 + u64::from(leap(year));
+        year += 1;
+    }
+    let february = 28 + u64::from(leap(year));
+    let lengths = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut month = 0;
+    while days >= lengths[month] {
+        days -= lengths[month];
+        month += 1;
+    }
+    format!("{year}-{:02}-{:02}", month + 1, days + 1)
+}
+
 /// Results of a select: pairs and objects become columns, anything else one line each.
 pub fn results(results: &[Value]) -> String {
     let pairs = results
@@ -107,3 +155,6 @@ pub fn cell(value: &Value) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -233,24 +233,5 @@ fn days_left(ends: SystemTime) -> Option<u64> {
 /// The day of a moment in UTC, as 2026-11-21.
 fn date(moment: SystemTime) -> String {
     let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut days = since.as_secs() / DAY_SECONDS;
-    let mut year = 1970;
-    let leap = |year: u64| {
-        (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400)
-    };
-    while days >= 365 + u64::from(leap(year)) {
-        days -= 365 + u64::from(leap(year));
-        year += 1;
-    }
-    let february = 28 + u64::from(leap(year));
-    let lengths = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let mut month = 0;
-    while days >= lengths[month] {
-        days -= lengths[month];
-        month += 1;
-    }
-    format!("{year}-{:02}-{:02}", month + 1, days + 1)
+    output::day(since.as_secs())
 }
-
-#[cfg(test)]
-mod tests;

@@ -8,6 +8,7 @@ use rama_gateway::config::{Error, Layers};
 use serde_json::{Value, json};
 
 use crate::args::{self, Format};
+use crate::client::settings;
 use crate::error::{Exit, Failure, Result};
 use crate::output::{self, columns};
 
@@ -25,7 +26,7 @@ pub fn run(format: Format, command: &args::Config) -> Result<()> {
 }
 
 fn show(format: Format, file: Option<&Path>) -> Result<()> {
-    let layers = Layers::load(file, std::env::vars()).map_err(failure)?;
+    let layers = settings(file)?;
     let entries: Vec<Value> = layers
         .entries()
         .map(|(key, value, origin)| {

@@ -14,7 +14,7 @@ use crate::output::{self, columns};
 
 pub fn run(format: Format, command: &args::DeadLetters) -> Result<()> {
     match command {
-        args::DeadLetters::List { module, server } => list(&Client::new(server), format, module),
+        args::DeadLetters::List { module, server } => list(&Client::new(server)?, format, module),
         args::DeadLetters::Replay(letters) => settle(format, letters, "replay"),
         args::DeadLetters::Drop { letters, yes } => {
             if !yes {
@@ -55,7 +55,7 @@ fn settle(format: Format, letters: &Letters, verb: &str) -> Result<()> {
     };
     let path = format!("/rest/{}/dead-letters/{verb}", segment(&letters.module));
     let (_, answer): (_, Value) =
-        Client::new(&letters.server).post(&path, &body, Effect::Changes)?;
+        Client::new(&letters.server)?.post(&path, &body, Effect::Changes)?;
     let done = if verb == "drop" {
         "dropped"
     } else {

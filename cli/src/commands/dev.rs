@@ -5,11 +5,12 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use rama_gateway::dev;
 
+use super::program;
 use crate::args::{Dev, Example};
 use crate::error::{Exit, Failure, Result};
 
@@ -52,15 +53,6 @@ pub fn run(args: &Dev) -> Result<ExitCode> {
         text,
         "give the path of a module's program",
     ))
-}
-
-/// A bare name is a file here, not something on the PATH.
-fn program(binary: &Path) -> PathBuf {
-    if binary.components().count() == 1 {
-        Path::new(".").join(binary)
-    } else {
-        binary.into()
-    }
 }
 
 /// The server's flags again, for the module's own program.

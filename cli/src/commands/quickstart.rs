@@ -7,7 +7,6 @@
 
 mod book;
 mod counts;
-mod progress;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -23,9 +22,9 @@ use crate::args::{Format, Quickstart};
 use crate::commands::config;
 use crate::error::{Exit, Failure, Result};
 use crate::output::{self, columns};
+use crate::progress::Progress;
 
 use book::Text;
-use progress::Progress;
 
 const MODULE: &str = "WordCount";
 
@@ -124,7 +123,7 @@ async fn count(hosting: &Hosting, text: &Text, args: &Quickstart, place: &Place)
 
 /// Appends every record, several batches at a time.
 async fn append(cluster: &Cluster, text: &Text) -> Result<()> {
-    let progress = Progress::new("append", text.records.len() as u64);
+    let progress = Progress::lines("append", text.records.len() as u64);
     let batches = stream::iter(text.batches()).map(|batch| {
         let depot = cluster.depot(LINES);
         async move {
@@ -143,7 +142,7 @@ async fn append(cluster: &Cluster, text: &Text) -> Result<()> {
 
 /// Waits until the microbatch topology has made everything visible.
 async fn wait(cluster: &Cluster, from: u64, lines: u64) -> Result<()> {
-    let progress = Progress::new("count", lines);
+    let progress = Progress::lines("count", lines);
     let (mut last, mut moved) = (from, Instant::now());
     loop {
         let exact = exact(cluster)?;

@@ -25,7 +25,7 @@ pub fn run(format: Format, args: &Watch) -> Result<()> {
     if args.count == Some(0) {
         return Ok(());
     }
-    let mut client = Client::new(&args.server);
+    let mut client = Client::new(&args.server)?;
     let mut watched = Watched {
         format,
         left: args.count,
@@ -37,7 +37,7 @@ pub fn run(format: Format, args: &Watch) -> Result<()> {
         let seen = watched.last.is_some();
         let ended = client.follow(&url, &path, |event, data| {
             pause = PAUSE_MIN;
-            watched.on_event(client.url(), event, data)
+            watched.on_event(&client.place().to_string(), event, data)
         });
         let lost = match ended {
             Ok(()) => return Ok(()),
@@ -55,7 +55,7 @@ pub fn run(format: Format, args: &Watch) -> Result<()> {
         client.pause(pause)?;
         pause = (pause * 2).min(PAUSE_MAX);
         // A server that starts again may be at another address.
-        client.find_again();
+        client.find_again()?;
     }
 }
 

@@ -115,7 +115,7 @@ fn a_command_gives_up_when_its_time_is_over() {
     // Every command that asks a server has the limit, and none waits beyond it.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", silent.local_addr().expect("bound"));
-    let asking: [&[&str]; 7] = [
+    let asking: [&[&str]; 18] = [
         &["append", "M/d", "1"],
         &["select", "M/p", "[1]"],
         &["watch", "M/p", "[1]"],
@@ -123,6 +123,17 @@ fn a_command_gives_up_when_its_time_is_over() {
         &["dead-letters", "list", "M"],
         &["dead-letters", "replay", "M", "--all"],
         &["dead-letters", "drop", "M", "--all", "--yes"],
+        &["destroy", "M", "--yes", "M"],
+        &["module-status", "M"],
+        &["module-instance-status", "M"],
+        &["task-groups-status", "M"],
+        &["modules"],
+        &["supervisors"],
+        &["operations"],
+        &["pause-topology", "M", "t"],
+        &["set-option", "module", "M", "o", "1"],
+        &["list-options", "M"],
+        &["logs", "M", "0"],
     ];
     for args in asking {
         let seen = run(&url, &[args, &["--timeout", "100ms"]].concat(), "");
@@ -251,7 +262,8 @@ fn status_shows_depots_and_topologies() {
         &server,
         &[
             &["status"],
-            &["moduleStatus", "Demo", "--output", "json"],
+            &["status", "Demo", "--output", "json"],
+            &["moduleStatus", "Demo"],
             &["status", "Nope"],
         ],
     ));

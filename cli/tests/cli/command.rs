@@ -21,12 +21,17 @@ pub fn run(url: &str, args: &[&str], input: &str) -> String {
 
 /// The same in a directory.
 pub fn run_in(dir: &Path, url: &str, args: &[&str], input: &str) -> String {
+    let environment = [("RAMA_URL", url), ("RAMA_HTTP__PORT", "0")];
+    run_with(dir, &environment, args, input).replace(url, "http://SERVER")
+}
+
+/// The same with this environment.
+pub fn run_with(dir: &Path, environment: &[(&str, &str)], args: &[&str], input: &str) -> String {
     let mut child = Command::new(RAMA)
         .args(args)
         .current_dir(dir)
         .env_clear()
-        .env("RAMA_URL", url)
-        .env("RAMA_HTTP__PORT", "0")
+        .envs(environment.iter().copied())
         .env("COLUMNS", "100")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -42,8 +47,7 @@ pub fn run_in(dir: &Path, url: &str, args: &[&str], input: &str) -> String {
     let output = child.wait_with_output().expect("the command ends");
     let text = |bytes: &[u8]| {
         let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
-        text.replace(url, "http://SERVER")
-            .replace(&dir.display().to_string(), "DIR")
+        text.replace(&dir.display().to_string(), "DIR")
     };
     let shown = text(args.join(" ").as_bytes());
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));

@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
-use crate::command::{RAMA, directory, run, run_in, without_numbers};
+use crate::command::{RAMA, directory, run, run_in, run_with, without_numbers};
 
 /// Every path of subcommands that has help.
-const VERBS: [&[&str]; 24] = [
+const VERBS: [&[&str]; 43] = [
     &[],
     &["quickstart"],
     &["dev"],
@@ -19,6 +19,25 @@ const VERBS: [&[&str]; 24] = [
     &["dead-letters", "list"],
     &["dead-letters", "replay"],
     &["dead-letters", "drop"],
+    &["deploy"],
+    &["destroy"],
+    &["module-status"],
+    &["module-instance-status"],
+    &["task-groups-status"],
+    &["modules"],
+    &["supervisors"],
+    &["operations"],
+    &["pause-topology"],
+    &["resume-topology"],
+    &["set-option"],
+    &["unset-option"],
+    &["list-options"],
+    &["logs"],
+    &["run"],
+    &["conf-value"],
+    &["upsert-license"],
+    &["cleanup-licenses"],
+    &["license-info"],
     &["doctor"],
     &["inspect"],
     &["config"],
@@ -137,6 +156,76 @@ fn settings_are_shown_with_their_origin_and_files_are_checked() {
         seen.join("\n")
             .replace(&dir.path().display().to_string(), "DIR")
     );
+}
+
+#[test]
+fn one_setting_is_printed_with_its_origin() {
+    let dir = directory();
+    let file = "[conductor]\nhost = \"c1\"\n[security]\nca = \"certs/ca.pem\"\n";
+    std::fs::write(dir.path().join("rama.toml"), file).expect("written");
+    std::fs::create_dir(dir.path().join("below")).expect("made");
+    let below = dir.path().join("below");
+    let root = dir.path().display().to_string();
+    let run = |environment: &[(&str, &str)], args: &[&str]| {
+        run_with(&below, environment, args, "").replace(&root, "ROOT")
+    };
+    let seen = [
+        run(&[], &["conf-value", "conductor.host"]),
+        run(&[], &["confValue", "conductor.host", "--origin"]),
+        run(&[], &["confValue", "security.ca", "--origin"]),
+        run(
+            &[],
+            &[
+                "confValue",
+                "conductor.port",
+                "--origin",
+                "--output",
+                "json",
+            ],
+        ),
+        run(
+            &[("RAMA_CONDUCTOR__PORT", "7")],
+            &["confValue", "conductor.port", "--origin"],
+        ),
+        run(
+            &[("RAMA_CONFIG", "nowhere.toml")],
+            &["confValue", "conductor.port"],
+        ),
+        run(&[], &["confValue", "conductor.prt"]),
+        run(&[], &["status", "--timeout", "5s"]),
+    ];
+    insta::assert_snapshot!(seen.join("\n"));
+}
+
+#[test]
+fn a_program_is_run_with_the_settings_found() {
+    let dir = directory();
+    std::fs::write(dir.path().join("rama.toml"), "[http]\nport = 1\n").expect("written");
+    std::fs::write(dir.path().join("bad.toml"), "[http]\nprot = 1\n").expect("written");
+    let client = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs/client");
+    let run = |args: &[&str]| run_with(dir.path(), &[], args, "").replace(client, "CLIENT");
+    let seen = [
+        run(&["run", client, "first", "--output", "-x"]),
+        run(&["run", "--config", "rama.toml", client, "first", "word"]),
+        run(&["run", "--config", "bad.toml", client]),
+        run(&["run", "nothing"]),
+    ];
+    insta::assert_snapshot!(seen.join("\n"));
+}
+
+#[test]
+fn no_licence_is_needed() {
+    let seen = [
+        run("http://x", &["licenseInfo"], ""),
+        run("http://x", &["cleanupLicenses", "--output", "json"], ""),
+        run(
+            "http://x",
+            &["upsertLicense", "--licensePath", "license.edn"],
+            "",
+        ),
+        run("http://x", &["upsert-license", "--path", "x"], ""),
+    ];
+    insta::assert_snapshot!(seen.join("\n"));
 }
 
 #[test]

@@ -8,9 +8,11 @@
 pub const CLUSTER: &str = "/v1/cluster";
 /// GET: the supervisors, sorted by id.
 pub const SUPERVISORS: &str = "/v1/supervisors";
-/// GET: all modules. POST a [`crate::Deploy`]: begins an operation, or plans it.
+/// GET: all modules, each as [`crate::ModuleStatus`], sorted by name. POST a [`crate::Deploy`]: begins
+/// an operation and answers [`crate::Accepted`], or plans it and answers [`crate::Plan`]; a plan needs
+/// no artifact.
 pub const MODULES: &str = "/v1/modules";
-/// GET one module; DELETE: begins its destruction.
+/// GET one module; DELETE: begins its destruction and answers [`crate::Accepted`].
 pub const MODULE: &str = "/v1/modules/{module}";
 /// GET one instance of a module.
 pub const INSTANCE: &str = "/v1/modules/{module}/instances/{instance}";
@@ -19,19 +21,22 @@ pub const TASK_GROUPS: &str = "/v1/modules/{module}/instances/{instance}/task-gr
 /// GET: where the task threads of a module are. `?after=REVISION` waits, up to half a minute, for
 /// something newer.
 pub const ROUTES: &str = "/v1/modules/{module}/routes";
-/// GET the dynamic options of a module; PUT or DELETE one [`crate::OptionSetting`].
+/// GET the dynamic options of a module, each as [`crate::OptionInfo`]; PUT or DELETE one
+/// [`crate::OptionSetting`] as the body. What is answered to a change has no meaning but its status.
 pub const OPTIONS: &str = "/v1/modules/{module}/options";
 /// POST: pauses a topology; durable, takes effect on the workers within a second.
 pub const PAUSE: &str = "/v1/modules/{module}/topologies/{topology}/pause";
 /// POST: lets it go on.
 pub const RESUME: &str = "/v1/modules/{module}/topologies/{topology}/resume";
-/// GET all operations that did not end; `?all` those that did, too.
+/// GET all operations that did not end, the oldest first; `?all` those that did, too.
 pub const OPERATIONS: &str = "/v1/operations";
-/// GET one. `?wait=SECONDS` waits for its next step; DELETE: cancels it.
+/// GET one. `?wait=SECONDS&step=STEP` waits while it is at that step and has no outcome. DELETE:
+/// cancels it and answers it as it is then.
 pub const OPERATION: &str = "/v1/operations/{operation}";
-/// GET an artifact. PUT its bytes; they must have the hash that names it.
+/// GET an artifact; HEAD: whether it is there. PUT its bytes; they must have the hash that names it.
 pub const ARTIFACT: &str = "/v1/artifacts/{sha256}";
-/// GET: the log of a worker on this supervisor, as text. `?lines=N` the last ones, `?follow` goes on.
+/// GET: the log of a worker on this supervisor, as text. `?lines=N` the last ones; with `&follow` it
+/// goes on until who asks has enough.
 pub const WORKER_LOG: &str = "/v1/workers/{instance}/{worker}/log";
 
 /// A path with its names filled in, each percent-encoded.
