@@ -160,7 +160,11 @@ impl<E: Env> Streaming<E> {
             }
             StreamMessage::Settled { returns, acks } => self.on_settled(thread, returns, &acks),
             StreamMessage::Failed { trees, text } => {
-                for (origin, blamed) in trees {
+                // Who is to blame comes first: the retry of another one may take it back, and its
+                // failure would not count (mode all-after).
+                let (blamed, others): (Vec<_>, Vec<_>) =
+                    trees.into_iter().partition(|(_, blamed)| *blamed);
+                for (origin, blamed) in blamed.into_iter().chain(others) {
                     let Some((source, _)) = origin::split(origin.home) else {
                         continue;
                     };

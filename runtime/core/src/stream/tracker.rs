@@ -18,7 +18,7 @@
 
 mod failure;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::mutants::{self, Mutant};
 use crate::policy::Failures;
@@ -46,6 +46,9 @@ pub struct Tracker {
     backlog_end: u64,
     watched: BTreeSet<u64>,
     failures: Failures<u64>,
+    /// Mode all-after: records from the window's base on that were given up. A rewind does not
+    /// bring them back.
+    left_out: BTreeMap<u64, Slot>,
     retries: BTreeSet<(Now, u64)>,
     /// Nothing new is pushed before (mode all-after).
     hold_until: Now,
@@ -102,6 +105,7 @@ impl Tracker {
             backlog_end: 0,
             watched: BTreeSet::new(),
             failures: Failures::default(),
+            left_out: BTreeMap::new(),
             retries: BTreeSet::new(),
             hold_until: Now(0),
             timeouts: VecDeque::new(),
@@ -151,6 +155,9 @@ impl Tracker {
                 }
             }
             Input::DeadLettered { offset } => {
+                if let Some(slot) = self.left_out.get_mut(&offset) {
+                    *slot = Slot::Done;
+                }
                 if self.window.get(offset) == Some(Slot::GivenUp) {
                     self.finish(now, offset);
                 }
@@ -372,13 +379,25 @@ impl Tracker {
         if self.hold_until > now {
             return;
         }
-        let from = self.window.next();
-        let to = self.end.min(from + self.room());
-        if from < to {
-            self.deliver(now, from, to);
-        }
+        self.push(now);
         if self.window.next() < self.end {
             self.turn_away();
+        }
+    }
+
+    /// Pushes what comes next, as far as there is room, without what was left out before a rewind.
+    fn push(&mut self, now: Now) {
+        loop {
+            let from = self.window.next();
+            let to = self.end.min(from + self.room());
+            if from >= to {
+                return;
+            }
+            match self.left_out.range(from..to).next() {
+                Some((offset, slot)) if *offset == from => self.window.push(*slot),
+                Some((offset, _)) => self.deliver(now, from, *offset),
+                None => self.deliver(now, from, to),
+            }
         }
     }
 
@@ -517,6 +536,9 @@ impl Tracker {
         self.window.set(offset, Slot::Done);
         if !self.failures.is_empty() {
             self.failures.forgive(offset);
+        }
+        if !self.left_out.is_empty() {
+            self.left_out = self.left_out.split_off(&self.window.base());
         }
         while self
             .timeouts

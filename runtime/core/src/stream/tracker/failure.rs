@@ -56,6 +56,7 @@ impl Tracker {
                 failures,
             } => {
                 self.release_failed(offset, text);
+                self.leave_out_for_good(offset, Slot::GivenUp);
                 self.window.set(offset, Slot::GivenUp);
                 let text = text.to_owned();
                 self.effects.push_back(Effect::DeadLetter {
@@ -75,8 +76,17 @@ impl Tracker {
                     to: offset + 1,
                     text,
                 });
+                self.leave_out_for_good(offset, Slot::Done);
                 self.finish(now, offset);
             }
+        }
+    }
+
+    /// Mode all-after brings everything behind a failed record back, but not what was given up:
+    /// that would fail for ever, and everything that shares a batch with it.
+    fn leave_out_for_good(&mut self, offset: u64, slot: Slot) {
+        if self.options.retry == RetryMode::AllAfter {
+            self.left_out.insert(offset, slot);
         }
     }
 

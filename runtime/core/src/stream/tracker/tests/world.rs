@@ -450,7 +450,9 @@ impl World {
             ));
         }
         // The last deliveries are in offset order: whatever failed, all after it came again.
-        let ordered = self.last_delivery.values().is_sorted();
+        let kept = self.last_delivery.iter();
+        let kept = kept.filter(|(offset, _)| !self.given_up.contains(offset));
+        let ordered = kept.map(|(_, at)| *at).is_sorted();
         if self.options.retry == RetryMode::AllAfter && !ordered {
             return Err(format!(
                 "all-after lost the order: {:?}",
