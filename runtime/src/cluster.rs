@@ -15,12 +15,12 @@ use futures_util::future::{Either, select};
 use rama_wire::Record;
 
 use crate::client::{DepotClient, PStateClient};
-use crate::dead_letters::{self, DeadLetter};
+use crate::dead_letters::{self, DeadLetter, DeadLetterRecord, Settling};
 use crate::depot_def::Depot;
 use crate::error::{Error, Result};
 use crate::host::Timer;
 use crate::layout::Layout;
-use crate::message::{AckLevel, AppendRequest, ClientRequest, Control, Message, Post, Reply};
+use crate::message::{AppendRequest, ClientRequest, Control, Message, Post, Reply};
 use crate::metrics::ModuleMetrics;
 use crate::producers::Numbered;
 use crate::pstate::PState;
@@ -358,13 +358,31 @@ impl Cluster {
         let running = self.running(module)?;
         let mut letters = Vec::new();
         for task in 0..running.layout.tasks {
-            let request = |reply| {
-                let request = dead_letters::Request::List { reply };
-                ClientRequest::DeadLetters { task, request }
-            };
-            letters.extend(running.ask(task, request).await?);
+            let mut after = None;
+            loop {
+                let request = |reply| {
+                    let request = dead_letters::Request::List { after, reply };
+                    ClientRequest::DeadLetters { task, request }
+                };
+                let page = running.ask(task, request).await?;
+                let Some(last) = page.last() else { break };
+                after = Some(last.id.clone());
+                letters.extend(page);
+            }
         }
         Ok(letters)
+    }
+
+    /// The depot that the dead letters of a topology's source are in, settled ones included until
+    /// those before them are settled too. It can be read, not appended to.
+    pub fn dead_letter_depot(
+        &self,
+        module: &str,
+        topology: &str,
+        depot: &str,
+    ) -> DepotClient<DeadLetterRecord> {
+        let name = dead_letters::name(topology, depot);
+        DepotClient::of(self.clone(), Some(module.to_owned()), name)
     }
 
     /// Forgets dead letters by id; answers how many were there.
@@ -372,10 +390,29 @@ impl Cluster {
     /// # Errors
     /// `Invalid` for what is not an id; otherwise as [`Cluster::dead_letters`].
     pub async fn drop_dead_letters(&self, module: &str, ids: &[String]) -> Result<u64> {
+        self.settle(module, ids, Settling::Drop).await
+    }
+
+    /// Appends the records of dead letters to their partitions again and forgets the letters;
+    /// answers how many. Every topology that reads the depot sees them again.
+    ///
+    /// # Durability
+    /// Append and end of a letter are one write where both are on one task thread: streams, and
+    /// microbatches of one thread. Else the append comes first, and a crash or a broken link between
+    /// the two leaves a letter whose record is there again already.
+    ///
+    /// # Errors
+    /// As [`Cluster::dead_letters`]; letters before the failing one are replayed. `Invalid` when a
+    /// record cannot be appended any more.
+    pub async fn replay_dead_letters(&self, module: &str, ids: &[String]) -> Result<u64> {
+        self.settle(module, ids, Settling::Replay).await
+    }
+
+    async fn settle(&self, module: &str, ids: &[String], how: Settling) -> Result<u64> {
         let running = self.running(module)?;
         let mut by_task: BTreeMap<u32, Vec<String>> = BTreeMap::new();
         for id in ids {
-            let (task, _) = dead_letters::parse_id(id)?;
+            let (task, _) = dead_letters::Mark::parse(id)?;
             if task >= running.layout.tasks {
                 return Err(Error::invalid(format!(
                     "{id:?} names a task that does not exist"
@@ -383,40 +420,15 @@ impl Cluster {
             }
             by_task.entry(task).or_default().push(id.clone());
         }
-        let mut dropped = 0;
+        let mut settled = 0;
         for (task, ids) in by_task {
             let request = |reply| {
-                let request = dead_letters::Request::Drop { ids, reply };
+                let request = dead_letters::Request::Settle { ids, how, reply };
                 ClientRequest::DeadLetters { task, request }
             };
-            dropped += running.ask(task, request).await?;
+            settled += running.ask(task, request).await?;
         }
-        Ok(dropped)
-    }
-
-    /// Appends the records of dead letters to their partitions again and forgets the letters;
-    /// answers how many. Every topology that reads the depot sees them again.
-    ///
-    /// # Errors
-    /// As [`Cluster::dead_letters`]; letters before the failing one are replayed.
-    pub async fn replay_dead_letters(&self, module: &str, ids: &[String]) -> Result<u64> {
-        let letters = self.dead_letters(module).await?;
-        let mut replayed = 0;
-        for letter in letters.iter().filter(|letter| ids.contains(&letter.id)) {
-            let (running, depot) = self.depot_of(Some(module), &letter.depot)?;
-            let offsets = letter.offset..letter.offset + 1;
-            let found = crate::client::depot::read(&running, depot, letter.partition, offsets);
-            let mut records = crate::message::Records::default();
-            for record in found.await? {
-                records.push_with(|bytes| bytes.extend_from_slice(&record));
-            }
-            let (task, ack) = (letter.partition, AckLevel::AppendAck);
-            crate::client::depot::send(&running, depot, task, records, ack)?.await?;
-            replayed += self
-                .drop_dead_letters(module, std::slice::from_ref(&letter.id))
-                .await?;
-        }
-        Ok(replayed)
+        Ok(settled)
     }
 
     /// Waits for some time, whatever executor the caller runs on: virtual time in a simulation.

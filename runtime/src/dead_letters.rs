@@ -1,22 +1,41 @@
 //! Records that a topology gave up on, kept until somebody replays or drops them.
 //!
-//! Relies on the system space of each task: a letter is one entry there, keyed by topology and
-//! record, so that it is written in the same log entry as the decision to give up (a microbatch's
-//! ledger) and at most once. The record itself stays in its depot. What must stay true: a letter
-//! disappears only by a durable write asked for by somebody.
+//! Every source of a topology has a dead-letter depot (`depot`), whose records (`record`) carry all
+//! that is needed to understand and to repeat one failure. A letter is appended in the log entry that
+//! holds the decision to give up (`letter`), with a mark (`mark`) that says it is open; `settle` ends
+//! it. Letters of a stream are on the task of their record, where its tracker decides; those of a
+//! microbatch topology are on task 0, where its coordinator does. What must stay true: while its mark
+//! is there a record has one letter, whatever crashes; a letter ends only by a durable write asked
+//! for by somebody.
+
+mod depot;
+mod letter;
+mod mark;
+mod record;
+mod settle;
+#[cfg(test)]
+mod tests;
 
 use std::ops::ControlFlow;
+use std::rc::Rc;
 
-use rama_core::ids::{Origin, SourceId};
 use rama_io::Env;
-use rama_storage::lsm::{Order, Read, WriteBatch};
-use rama_wire::SpaceId;
+use rama_storage::lsm::{Order, Read};
+use rama_wire::{LogId, Record, SpaceId};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits;
 use crate::message::Reply;
 use crate::system_keys;
 use crate::task_thread::Thread;
+
+pub(crate) use depot::{definition, name};
+pub(crate) use letter::{Letter, bury, record_of};
+pub(crate) use mark::Mark;
+pub use record::{DeadLetterRecord, DeadLetterV1};
+pub(crate) use settle::Settling;
 
 /// A record that a topology gave up on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,32 +57,22 @@ pub struct DeadLetter {
     pub attempts: u32,
     /// When it was given up, milliseconds since the Unix epoch.
     pub time_ms: u64,
-}
-
-/// A letter on its way into a store.
-pub(crate) struct Letter {
-    pub(crate) origin: Origin,
-    pub(crate) failures: u32,
-    pub(crate) text: String,
-    pub(crate) time_ms: u64,
-}
-
-/// The stored part that the key does not say.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    failures: u32,
-    text: String,
-    time_ms: u64,
+    /// The record; null when it was gone before it was given up, or the module has no such depot
+    /// any more.
+    pub data: Value,
 }
 
 /// What clients do with the letters of a task.
 pub(crate) enum Request {
+    /// A page of the open letters behind an id; none when there are no more.
     List {
+        after: Option<String>,
         reply: Reply<Vec<DeadLetter>>,
     },
-    /// Forgets letters by id; answers those that were there.
-    Drop {
+    /// Ends letters by id; answers how many were there.
+    Settle {
         ids: Vec<String>,
+        how: Settling,
         reply: Reply<u64>,
     },
 }
@@ -72,49 +81,67 @@ impl Request {
     /// Whether its asker went away.
     pub(crate) fn is_forgotten(&self) -> bool {
         match self {
-            Request::List { reply } => reply.is_canceled(),
-            Request::Drop { reply, .. } => reply.is_canceled(),
+            Request::List { reply, .. } => reply.is_canceled(),
+            Request::Settle { reply, .. } => reply.is_canceled(),
         }
-    }
-}
-
-impl Letter {
-    pub(crate) fn put_into(&self, slot: u16, batch: &mut WriteBatch) {
-        let Origin {
-            source: SourceId(source),
-            partition,
-            offset,
-        } = self.origin;
-        let key = system_keys::dead_letter(slot, source, partition, offset);
-        let (failures, text, time_ms) = (self.failures, self.text.clone(), self.time_ms);
-        let stored = serde_json::to_vec(&Stored {
-            failures,
-            text,
-            time_ms,
-        });
-        batch.put(
-            SpaceId::SYSTEM,
-            &key,
-            &stored.expect("numbers and text have a JSON form"),
-        );
     }
 }
 
 /// Answers a request about the letters of one task.
-pub(crate) async fn serve<E: Env>(thread: &Thread<E>, task: u32, request: Request) {
+pub(crate) async fn serve<E: Env>(thread: &Rc<Thread<E>>, task: u32, request: Request) {
     match request {
-        Request::List { reply } => {
-            let _ = reply.send(list(thread, task));
+        Request::List { after, reply } => {
+            let _ = reply.send(list(thread, task, after.as_deref()).await);
         }
-        Request::Drop { ids, reply } => {
-            let _ = reply.send(drop_letters(thread, task, &ids).await);
+        Request::Settle { ids, how, reply } => {
+            let _ = reply.send(settle::settle(thread, task, &ids, how).await);
         }
     }
 }
 
-fn list<E: Env>(thread: &Thread<E>, task: u32) -> Result<Vec<DeadLetter>> {
+async fn list<E: Env>(
+    thread: &Thread<E>,
+    task: u32,
+    after: Option<&str>,
+) -> Result<Vec<DeadLetter>> {
     let (lo, hi) = system_keys::DEAD_LETTERS;
-    let mut letters = Vec::new();
+    let mut from = match after {
+        Some(id) => [&Mark::parse(id)?.1.key()[..], &[0]].concat(),
+        None => lo.to_vec(),
+    };
+    let (mut letters, mut bytes) = (Vec::new(), 0);
+    loop {
+        let marks = marks(thread, task, (&from, hi))?;
+        let Some((last, _)) = marks.last() else {
+            return Ok(letters);
+        };
+        from = [&last.key()[..], &[0]].concat();
+        for (mark, at) in marks {
+            let letter = match read(thread, task, mark.log, at).await {
+                Ok(letter) => letter,
+                // Settled, and trimmed, meanwhile.
+                Err(_) if mark.letter(thread, task)? != Some(at) => continue,
+                Err(error) => return Err(error),
+            };
+            bytes += letter.record.as_ref().map_or(0, Vec::len);
+            letters.push(shown(thread, task, mark, letter));
+            if bytes > limits::DEAD_LETTERS_PAGE_BYTES {
+                return Ok(letters);
+            }
+        }
+        if !letters.is_empty() {
+            return Ok(letters);
+        }
+    }
+}
+
+/// The first marks in a range of keys, a page of them, with the offsets of their letters.
+fn marks<E: Env>(
+    thread: &Thread<E>,
+    task: u32,
+    (lo, hi): (&[u8], &[u8]),
+) -> Result<Vec<(Mark, u64)>> {
+    let mut marks = Vec::new();
     let mut bad = None;
     let store = thread.local(task).partition.store();
     store.scan(
@@ -123,11 +150,15 @@ fn list<E: Env>(thread: &Thread<E>, task: u32) -> Result<Vec<DeadLetter>> {
         Some(hi),
         Order::Ascending,
         &mut |key, value| {
-            match decode(thread, task, key, value) {
-                Some(letter) => letters.push(letter),
-                None => bad = Some(key.to_vec()),
+            match (Mark::from_key(key), mark::letter_offset(value)) {
+                (Some(mark), Ok(at)) => marks.push((mark, at)),
+                _ => bad = Some(key.to_vec()),
             }
-            ControlFlow::Continue(())
+            if marks.len() < limits::DEAD_LETTERS_PAGE {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
         },
     )?;
     match bad {
@@ -135,76 +166,43 @@ fn list<E: Env>(thread: &Thread<E>, task: u32) -> Result<Vec<DeadLetter>> {
             let text = format!("could not read the dead letter {key:?} of task {task}");
             Err(Error::new(ErrorKind::Corrupt, text))
         }
-        None => Ok(letters),
+        None => Ok(marks),
     }
 }
 
-fn decode<E: Env>(thread: &Thread<E>, task: u32, key: &[u8], value: &[u8]) -> Option<DeadLetter> {
-    if key.len() != system_keys::DEAD_LETTER_BYTES {
-        return None;
-    }
-    let stored: Stored = serde_json::from_slice(value).ok()?;
-    let slot = u16::from_be_bytes([key[1], key[2]]);
-    let source = u16::from_be_bytes([key[3], key[4]]);
-    let partition = u32::from_be_bytes(key[5..9].try_into().ok()?);
-    let offset = u64::from_be_bytes(key[9..17].try_into().ok()?);
-    let layout = &thread.layout;
-    let topology = layout
-        .topologies
-        .iter()
-        .find(|topology| topology.slot == slot);
-    let depot = layout.depots.iter().find(|depot| depot.log.0 == source);
-    Some(DeadLetter {
-        id: format!("{task}-{slot}-{source}-{partition}-{offset}"),
-        topology: topology.map_or_else(|| format!("topology {slot}"), |found| found.name.clone()),
-        depot: depot.map_or_else(|| format!("depot {source}"), |found| found.name.clone()),
-        partition,
-        offset,
-        error: stored.text,
-        attempts: stored.failures,
-        time_ms: stored.time_ms,
-    })
-}
-
-/// The task and the key that an id names.
-pub(crate) fn parse_id(id: &str) -> Result<(u32, Vec<u8>)> {
+/// A letter out of its depot.
+async fn read<E: Env>(thread: &Thread<E>, task: u32, log: LogId, at: u64) -> Result<DeadLetterV1> {
+    let partition = &thread.local(task).partition;
+    partition.warm_log(log, at).await?;
+    let mut found = None;
+    partition.read_log(log, at, 1, usize::MAX, &mut |record| {
+        found = Some(DeadLetterRecord::decode(record.bytes));
+    })?;
     let wrong = || {
-        Error::invalid(format!(
-            "{id:?} is not the id of a dead letter; take ids from their list"
-        ))
+        let text = format!("could not read dead letter {at} of log {log} of task {task}");
+        Error::new(ErrorKind::Corrupt, text)
     };
-    let mut parts = id.split('-');
-    let mut next = || {
-        parts
-            .next()
-            .and_then(|part| part.parse::<u64>().ok())
-            .ok_or_else(wrong)
-    };
-    let task = u32::try_from(next()?).map_err(|_| wrong())?;
-    let slot = u16::try_from(next()?).map_err(|_| wrong())?;
-    let source = u16::try_from(next()?).map_err(|_| wrong())?;
-    let partition = u32::try_from(next()?).map_err(|_| wrong())?;
-    Ok((
-        task,
-        system_keys::dead_letter(slot, source, partition, next()?),
-    ))
+    match found {
+        Some(Ok(DeadLetterRecord::V1(letter))) => Ok(*letter),
+        Some(Err(error)) => Err(wrong().caused_by(error)),
+        None => Err(wrong()),
+    }
 }
 
-async fn drop_letters<E: Env>(thread: &Thread<E>, task: u32, ids: &[String]) -> Result<u64> {
-    let store = thread.local(task).partition.store();
-    let mut batch = WriteBatch::new();
-    let mut dropped = 0;
-    for id in ids {
-        let (_, key) = parse_id(id)?;
-        let mut there = false;
-        store.get(SpaceId::SYSTEM, &key, &mut |value| there = value.is_some())?;
-        if there {
-            batch.delete(SpaceId::SYSTEM, &key);
-            dropped += 1;
-        }
+fn shown<E: Env>(thread: &Thread<E>, task: u32, mark: Mark, letter: DeadLetterV1) -> DeadLetter {
+    let record = |bytes: &Vec<u8>| {
+        let depot = thread.layout.definition.depot(&letter.depot)?;
+        (depot.record.to_json)(bytes).ok()
+    };
+    DeadLetter {
+        id: mark.id(task),
+        data: letter.record.as_ref().and_then(record).unwrap_or_default(),
+        topology: letter.topology,
+        depot: letter.depot,
+        partition: letter.partition,
+        offset: letter.offset,
+        error: letter.error,
+        attempts: letter.attempts,
+        time_ms: letter.time_ms,
     }
-    if let Some(index) = (dropped > 0).then(|| thread.write(task, batch)).flatten() {
-        thread.commit.applied(index).await?;
-    }
-    Ok(dropped)
 }

@@ -30,7 +30,7 @@ pub use fault::{DefinitionError, Fault};
 pub struct Definition {
     /// Name of the module.
     pub module: String,
-    /// Depots in the order of declaration.
+    /// Depots in the order of declaration, then those of the engine.
     pub depots: Vec<DepotDef>,
     /// PStates in the order of declaration.
     pub pstates: Vec<PStateDef>,
@@ -47,6 +47,12 @@ impl Definition {
         let mut setup = Setup::new(module.name());
         module.define(&mut setup);
         setup.finish()
+    }
+
+    /// The depots that the author declared: those of the engine left out.
+    pub fn declared_depots(&self) -> impl Iterator<Item = &DepotDef> {
+        let depots = self.depots.iter();
+        depots.filter(|depot| depot.kind != DepotKind::DeadLetters)
     }
 
     /// The depot called `name`.
@@ -79,15 +85,18 @@ pub enum DepotKind {
         /// Milliseconds between ticks.
         every_ms: u64,
     },
+    /// The engine's own: records that a source of a topology gave up on.
+    DeadLetters,
 }
 
 impl DepotKind {
-    /// `depot`, `global depot` or `tick depot`.
+    /// `depot`, `global depot`, `tick depot` or `dead-letter depot`.
     pub fn as_str(self) -> &'static str {
         match self {
             DepotKind::Partitioned => "depot",
             DepotKind::Global => "global depot",
             DepotKind::Tick { .. } => "tick depot",
+            DepotKind::DeadLetters => "dead-letter depot",
         }
     }
 
@@ -95,7 +104,7 @@ impl DepotKind {
     pub fn tick(self) -> Option<Duration> {
         match self {
             DepotKind::Tick { every_ms } => Some(Duration::from_millis(every_ms)),
-            DepotKind::Partitioned | DepotKind::Global => None,
+            DepotKind::Partitioned | DepotKind::Global | DepotKind::DeadLetters => None,
         }
     }
 }
@@ -121,7 +130,7 @@ impl DepotDef {
     /// How many partitions it has on a module of `tasks` tasks.
     pub fn partitions(&self, tasks: u32) -> u32 {
         match self.kind {
-            DepotKind::Partitioned => tasks,
+            DepotKind::Partitioned | DepotKind::DeadLetters => tasks,
             DepotKind::Global | DepotKind::Tick { .. } => 1,
         }
     }

@@ -162,33 +162,58 @@ pub(crate) fn write_with_appends<E: Env>(
     writes: WriteBatch,
     appends: &[(u16, Records)],
 ) -> Result<Index> {
+    let mut all = Vec::with_capacity(appends.len());
+    for (depot, records) in appends {
+        all.push(DepotAppend {
+            task,
+            depot: *depot,
+            records,
+        });
+    }
+    let write = (!writes.is_empty()).then_some(Op::Write {
+        partition: task,
+        batch: writes,
+    });
+    append_entry(thread, &all, write)
+}
+
+/// Records that the engine or a topology appends to a depot partition of this thread.
+pub(crate) struct DepotAppend<'a> {
+    pub(crate) task: u32,
+    pub(crate) depot: u16,
+    pub(crate) records: &'a Records,
+}
+
+/// One atomic log entry of appends to depots, and of what else is to be written with them, on any
+/// tasks of this thread.
+pub(crate) fn append_entry<E: Env>(
+    thread: &Thread<E>,
+    appends: &[DepotAppend<'_>],
+    with: impl IntoIterator<Item = Op<'static>>,
+) -> Result<Index> {
     let slices: Vec<_> = appends
         .iter()
-        .map(|(_, records)| records.slices())
+        .map(|append| append.records.slices())
         .collect();
     let mut entry = Entry::new();
-    for ((depot, _), records) in appends.iter().zip(&slices) {
+    for (append, records) in appends.iter().zip(&slices) {
         entry.push(Op::Append {
-            partition: task,
-            log: thread.layout.depots[usize::from(*depot)].log,
+            partition: append.task,
+            log: thread.layout.depots[usize::from(append.depot)].log,
             time_ms: thread.env.wall_ms(),
             records,
         });
     }
-    if !writes.is_empty() {
-        entry.push(Op::Write {
-            partition: task,
-            batch: writes,
-        });
+    for op in with {
+        entry.push(op);
     }
     let appended = thread.try_append(entry)?;
-    for ((depot, records), offset) in appends.iter().zip(&appended.first_offsets) {
-        let (offset, count) = (*offset, records.len() as u64);
+    for (append, offset) in appends.iter().zip(&appended.first_offsets) {
         let pending = PendingAppend {
-            task,
-            depot: *depot,
-            offset,
-            count,
+            task: append.task,
+            depot: append.depot,
+            offset: *offset,
+            count: append.records.len() as u64,
             client: None,
         };
         let pending = Pending::Append(pending);

@@ -15,6 +15,7 @@ use rama_core::stream::{RetryMode, TrackerOptions};
 use rama_wire::{LogId, SpaceId};
 
 use crate::catalog::{Declared, DeclaredObject, ModuleEntry};
+use crate::dead_letters;
 use crate::definition::Definition;
 use crate::limits;
 use crate::stage::{SourceStage, Stage};
@@ -104,6 +105,8 @@ pub(crate) struct SourceLayout {
     pub(crate) depot: u16,
     /// Durable id: the depot's on disk.
     pub(crate) id: u16,
+    /// Index of the depot for its dead letters; a tick has none.
+    pub(crate) dead_letters: Option<u16>,
     pub(crate) start: Start,
     retry: RetryMode,
     policy: FailurePolicy,
@@ -218,8 +221,11 @@ impl Layout {
         let topology = |(index, topology): (usize, &crate::definition::TopologyDef)| {
             let sources = topology.sources.iter().map(|source| {
                 let depot = self.by_log[&source.log];
+                let letters = dead_letters::name(&topology.name, &source.depot);
+                let letters = self.depots.iter().position(|depot| depot.name == letters);
                 SourceLayout {
                     depot,
+                    dead_letters: letters.map(|index| index as u16),
                     id: self.depots[usize::from(depot)].log.0,
                     start: source.start,
                     retry: source.retry,

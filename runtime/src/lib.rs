@@ -79,7 +79,7 @@ pub use access::{Access, Order, ReadAccess};
 pub use block_on::block_on;
 pub use client::{DepotClient, PStateClient, Watch};
 pub use cluster::{Cluster, ModuleClient};
-pub use dead_letters::DeadLetter;
+pub use dead_letters::{DeadLetter, DeadLetterRecord, DeadLetterV1};
 pub use definition::{Definition, DefinitionError};
 pub use depot_def::{Depot, DepotHandle, Partition};
 pub use error::{Error, ErrorKind, Result};

@@ -45,6 +45,18 @@ pub const INBOX_SLICE: usize = 256;
 /// Live watches of one task. More are refused.
 pub const WATCHES_PER_TASK_MAX: usize = 20_000;
 
+/// Bytes of a failure's text that a dead letter keeps.
+pub const DEAD_LETTER_TEXT_BYTES_MAX: usize = 4096;
+
+/// Dead letters that one request lists.
+pub const DEAD_LETTERS_PAGE: usize = 256;
+
+/// Bytes of their records after which a page of dead letters ends.
+pub const DEAD_LETTERS_PAGE_BYTES: usize = 1024 * 1024;
+
+/// Bytes of their records after which dead letters of one decision go on in another log entry.
+pub const DEAD_LETTERS_ENTRY_BYTES: usize = 16 * 1024 * 1024;
+
 /// Records that one depot read may return, and their bytes (D-27).
 pub const DEPOT_READ_RECORDS_MAX: u64 = 10_000;
 /// Bytes that one depot read may return.

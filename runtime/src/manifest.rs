@@ -27,7 +27,7 @@ impl Definition {
             "module": self.module,
             "runtime": env!("CARGO_PKG_VERSION"),
             "wire": WIRE_VERSION,
-            "depots": self.depots.iter().map(depot).collect::<Vec<_>>(),
+            "depots": self.declared_depots().map(depot).collect::<Vec<_>>(),
             "pstates": self.pstates.iter().map(pstate).collect::<Vec<_>>(),
             "topologies": self.topologies.iter().map(topology).collect::<Vec<_>>(),
         })

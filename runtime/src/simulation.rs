@@ -226,9 +226,11 @@ impl Simulation {
         impl Drop for Off {
             fn drop(&mut self) {
                 rama_core::mutants::set(None);
+                crate::mutants::set(None);
             }
         }
         rama_core::mutants::set(self.mutant.and_then(crate::mutants::Mutant::of_core));
+        crate::mutants::set(self.mutant);
         Off
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use serde::{Deserialize, Serialize};
 
+use crate::definition::DepotKind;
 use crate::layout::Layout;
 use crate::metrics::ModuleMetrics;
 
@@ -84,9 +85,10 @@ pub struct TopologyStatus {
 
 /// The snapshot of one module.
 pub(crate) fn of(layout: &Layout, metrics: &ModuleMetrics, running: bool) -> ModuleStatus {
-    let depots = layout.depots.iter().zip(&metrics.depots);
+    let depots = layout.definition.depots.iter().zip(&metrics.depots);
+    let own = |kind: DepotKind| matches!(kind, DepotKind::Partitioned | DepotKind::Global);
     let depots = depots
-        .filter(|(depot, _)| depot.tick.is_none())
+        .filter(|(depot, _)| own(depot.kind))
         .map(|(depot, partitions)| {
             let partitions: Vec<(u64, u64)> = partitions
                 .iter()

@@ -12,7 +12,7 @@
 //! 'p' slot                        the stream topology is paused (every task)      nothing
 //! 'i' space                       the PState has got its initial value            nothing
 //! 'a' log producer place          an append of a program outside                  2 × u64 LE
-//! 'd' slot source partition offset  a dead letter                                 JSON
+//! 'o' log partition offset        an open dead letter: its offset in that log     u64 LE
 //! ```
 
 use rama_wire::LogId;
@@ -79,34 +79,46 @@ pub(crate) fn appends_of(log: LogId, producer: u64) -> ([u8; 13], [u8; 14]) {
 /// The range of all appends.
 pub(crate) const APPENDS: (&[u8], &[u8]) = (b"a", b"b");
 
-/// Length of the key of a dead letter.
-pub(crate) const DEAD_LETTER_BYTES: usize = 17;
+/// Length of the key of an open dead letter.
+pub(crate) const DEAD_LETTER_BYTES: usize = 15;
 
-/// A dead letter: where its record stands.
-pub(crate) fn dead_letter(slot: u16, source: u16, partition: u32, offset: u64) -> Vec<u8> {
-    let mut key = Vec::with_capacity(DEAD_LETTER_BYTES);
-    key.push(b'd');
-    key.extend_from_slice(&slot.to_be_bytes());
-    key.extend_from_slice(&source.to_be_bytes());
-    key.extend_from_slice(&partition.to_be_bytes());
-    key.extend_from_slice(&offset.to_be_bytes());
-    debug_assert_eq!(key.len(), DEAD_LETTER_BYTES);
+/// An open dead letter: the log it is in, and where its record stands.
+pub(crate) fn dead_letter(log: LogId, partition: u32, offset: u64) -> [u8; DEAD_LETTER_BYTES] {
+    let mut key = [b'o'; DEAD_LETTER_BYTES];
+    key[1..3].copy_from_slice(&log.0.to_be_bytes());
+    key[3..7].copy_from_slice(&partition.to_be_bytes());
+    key[7..].copy_from_slice(&offset.to_be_bytes());
     key
 }
 
-/// The range of all dead letters.
-pub(crate) const DEAD_LETTERS: (&[u8], &[u8]) = (b"d", b"e");
+/// The range of all open dead letters.
+pub(crate) const DEAD_LETTERS: (&[u8], &[u8]) = (b"o", b"p");
+
+/// The range of those in one log.
+pub(crate) fn dead_letters_of(log: LogId) -> ([u8; 3], Vec<u8>) {
+    let [a, b] = log.0.to_be_bytes();
+    let last = dead_letter(log, u32::MAX, u64::MAX);
+    ([b'o', a, b], [&last[..], &[0]].concat())
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn dead_letters_lie_in_their_range_in_order_of_offsets() {
-        let (low, high) = (dead_letter(1, 2, 3, 255), dead_letter(1, 2, 3, 256));
+    fn dead_letters_lie_in_their_ranges_in_order_of_offsets() {
+        let (low, high) = (dead_letter(LogId(2), 3, 255), dead_letter(LogId(2), 3, 256));
         assert!(low < high);
         let (from, to) = DEAD_LETTERS;
         assert!(from <= &low[..] && &high[..] < to);
         assert!(!(from..to).contains(&&ledger(9)[..]));
+        let (from, to) = dead_letters_of(LogId(2));
+        assert!(from[..] <= low[..] && high[..] < to[..]);
+        for other in [
+            dead_letter(LogId(1), u32::MAX, u64::MAX),
+            dead_letter(LogId(3), 0, 0),
+        ] {
+            assert!(other[..] < from[..] || other[..] >= to[..]);
+        }
     }
 }

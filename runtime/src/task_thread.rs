@@ -11,6 +11,7 @@ mod links;
 mod open;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -18,7 +19,6 @@ use futures_util::future::{AbortHandle, Abortable};
 use rama_core::ids::SourceId;
 use rama_core::microbatch::CoordinatorInput;
 use rama_io::{Category, Env, Receiver, Transport};
-use rama_storage::lsm::WriteBatch;
 use rama_storage::{Appended, Entry, Group, Op, Partition};
 use rama_wire::{Index, LogId};
 
@@ -77,6 +77,8 @@ pub(crate) struct TaskState<E: Env> {
     pub(crate) producers: RefCell<Producers>,
     /// Appends accepted and not answered.
     pub(crate) pending_appends: Cell<usize>,
+    /// Dead letters that are being written or settled.
+    pub(crate) letters: RefCell<BTreeSet<dead_letters::Mark>>,
     /// Mean size of recent records, by depot: a hint for the size of microbatches.
     record_bytes: Vec<Cell<u64>>,
     /// By topology; `None` for those of the other kind.
@@ -196,11 +198,6 @@ impl<E: Env> Thread<E> {
                 None
             }
         }
-    }
-
-    /// Writes to the store of a local task, through the log.
-    pub(crate) fn write(&self, partition: u32, batch: WriteBatch) -> Option<Index> {
-        self.append(Op::Write { partition, batch })
     }
 
     /// Appends to the log. What streams have done goes first, so that it costs no write of its own.

@@ -138,7 +138,7 @@ pub const DEAD_LETTERS: &str = asks!(
     "\
 Examples:
   rama dead-letters list Bank
-  rama dead-letters replay Bank 0-7 1-3
+  rama dead-letters replay Bank 0-3-0-7 1-3-1-12
   rama dead-letters drop Bank --all --yes"
 );
 

@@ -4,7 +4,7 @@
 
 use std::io::{IsTerminal, Write, stderr, stdin};
 
-use rama_gateway::routes::dead_letters::DeadLetter;
+use rama_runtime::DeadLetter;
 use serde_json::{Value, json};
 
 use crate::args::{self, Format, Letters};
@@ -29,7 +29,7 @@ fn list(client: &Client, format: Format, module: &str) -> Result<()> {
     let letters: Vec<DeadLetter> =
         client.get(&format!("/rest/{}/dead-letters", segment(module)))?;
     output::print_list(format, &letters, || {
-        let rows = letters.iter().map(|DeadLetter { letter, data }| {
+        let rows = letters.iter().map(|letter| {
             let (depot, partition, offset) = (&letter.depot, letter.partition, letter.offset);
             vec![
                 letter.id.clone(),
@@ -37,7 +37,7 @@ fn list(client: &Client, format: Format, module: &str) -> Result<()> {
                 format!("{depot} {partition}:{offset}"),
                 letter.attempts.to_string(),
                 letter.error.clone(),
-                data.to_string(),
+                letter.data.to_string(),
             ]
         });
         columns(

@@ -47,8 +47,7 @@ pub struct Objects {
 pub fn objects(cluster: &Cluster, module: &str) -> Option<Objects> {
     let definition = cluster.definition(module).ok()?;
     let depots = definition
-        .depots
-        .iter()
+        .declared_depots()
         .filter(|depot| depot.kind.tick().is_none());
     let pstates = definition.pstates.iter().filter(|pstate| !pstate.private);
     Some(Objects {

@@ -32,6 +32,8 @@ pub enum Mutant {
     AttemptsNotReserved,
     /// The coordinator forgets excluded records when it retries.
     ExclusionsForgotten,
+    /// The coordinator gives up a record that failed behind one that is tried again.
+    DependentGivenUp,
     /// The coordinator does not send the commit again to a task that restarted.
     CommitNotRepeated,
     /// The tracker's checkpoint passes unfinished records.

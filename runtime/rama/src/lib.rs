@@ -108,14 +108,14 @@ pub mod command;
 pub mod prelude;
 
 pub use rama_runtime::{
-    Access, AckLevel, Appended, AsKey, Builder, Cluster, DeadLetter, Definition, DefinitionError,
-    Depot, DepotClient, DepotDecl, DepotHandle, Error, ErrorKind, EventFailure, Faults,
-    InProcessCluster, Key, KeyError, Limits, List, ListPath, ListRange, LocalPState, Map, MapPath,
-    MapRange, Microbatch, Module, ModuleClient, ModuleOptions, PState, PStateClient, Partition,
-    Plan, Record, RecordError, Result, Root, Schema, SchemaDesc, SelectError, Selectable,
-    Selection, Set, SetPath, SetRange, Setup, Simulated, SimulatedCluster, Simulation,
-    SourceOptions, Start, Status, Stream, Task, TestPState, Topology, Tracked, Untracked,
-    ValuePath, Watch, block_on, record,
+    Access, AckLevel, Appended, AsKey, Builder, Cluster, DeadLetter, DeadLetterRecord,
+    DeadLetterV1, Definition, DefinitionError, Depot, DepotClient, DepotDecl, DepotHandle, Error,
+    ErrorKind, EventFailure, Faults, InProcessCluster, Key, KeyError, Limits, List, ListPath,
+    ListRange, LocalPState, Map, MapPath, MapRange, Microbatch, Module, ModuleClient,
+    ModuleOptions, PState, PStateClient, Partition, Plan, Record, RecordError, Result, Root,
+    Schema, SchemaDesc, SelectError, Selectable, Selection, Set, SetPath, SetRange, Setup,
+    Simulated, SimulatedCluster, Simulation, SourceOptions, Start, Status, Stream, Task,
+    TestPState, Topology, Tracked, Untracked, ValuePath, Watch, block_on, record,
 };
 pub use rama_runtime::{dataflow, definition, graph, manifest, path, stage};
 

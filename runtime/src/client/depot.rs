@@ -43,10 +43,14 @@ impl<T> Clone for DepotClient<T> {
 
 impl<T: Record> DepotClient<T> {
     pub(crate) fn new(cluster: Cluster, module: Option<String>, depot: Depot<T>) -> DepotClient<T> {
+        DepotClient::of(cluster, module, depot.name().to_owned())
+    }
+
+    pub(crate) fn of(cluster: Cluster, module: Option<String>, name: String) -> DepotClient<T> {
         DepotClient {
             cluster,
             module,
-            name: depot.name().to_owned(),
+            name,
             record: PhantomData,
         }
     }

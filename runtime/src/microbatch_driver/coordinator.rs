@@ -2,7 +2,10 @@
 //!
 //! Relies on `rama_core::microbatch::Coordinator`. It wakes on messages, on depot ends (there is no
 //! polling: an append rings it) and on the machine's own deadlines. What must stay true: ledgers
-//! are appended in the order the machine wants them, with the dead letters in the same entry.
+//! are appended in the order the machine wants them (`persist`), with the dead letters in the same
+//! entry.
+
+mod persist;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -10,18 +13,16 @@ use std::rc::Rc;
 use futures_util::future::{Either, select};
 use rama_core::ids::MicrobatchId;
 use rama_core::microbatch::{
-    Coordinator, CoordinatorEffect, CoordinatorInput, CoordinatorOptions, DeadLetter, Ledger,
+    Coordinator, CoordinatorEffect, CoordinatorInput, CoordinatorOptions, Ledger,
 };
 use rama_core::time::Now;
-use rama_io::{Category, Env};
-use rama_storage::lsm::WriteBatch;
-use rama_wire::SpaceId;
+use rama_io::Env;
 
 use crate::category_queue::Queue;
-use crate::dead_letters::Letter;
 use crate::message::{Message, Reply};
-use crate::system_keys;
 use crate::task_thread::Thread;
+
+use persist::{Persist, Persists};
 
 /// What reaches the coordinator loop.
 pub(crate) enum CoordinatorEvent {
@@ -35,6 +36,7 @@ pub(crate) struct Coordinating {
     pub(crate) topology: u16,
     pub(crate) events: Queue<CoordinatorEvent>,
     pausing: RefCell<Vec<Reply<()>>>,
+    persists: Persists,
 }
 
 impl Coordinating {
@@ -43,6 +45,7 @@ impl Coordinating {
             topology,
             events: Queue::default(),
             pausing: RefCell::default(),
+            persists: Persists::default(),
         }
     }
 }
@@ -109,7 +112,12 @@ fn handle_effects<E: Env>(
                 ledger,
                 dead_letters,
             } => {
-                persist(thread, me, token, &ledger, &dead_letters);
+                let persist = Persist {
+                    token,
+                    ledger,
+                    dead_letters,
+                };
+                persist::order(thread, me, persist);
             }
             CoordinatorEffect::Send { task, message } => {
                 let task = task.0;
@@ -143,42 +151,6 @@ fn handle_effects<E: Env>(
             }
         }
     }
-}
-
-fn persist<E: Env>(
-    thread: &Rc<Thread<E>>,
-    me: &Rc<Coordinating>,
-    token: u64,
-    ledger: &Ledger,
-    dead_letters: &[DeadLetter],
-) {
-    let slot = thread.layout.topologies[usize::from(me.topology)].slot;
-    let mut batch = WriteBatch::new();
-    batch.put(
-        SpaceId::SYSTEM,
-        &system_keys::ledger(slot),
-        &ledger.encode(),
-    );
-    for dead in dead_letters {
-        let letter = Letter {
-            origin: dead.origin,
-            failures: dead.failures,
-            text: dead.text.clone(),
-            time_ms: thread.env.wall_ms(),
-        };
-        letter.put_into(slot, &mut batch);
-        thread.metrics.on_dead_letter(me.topology);
-    }
-    let Some(index) = thread.write(0, batch) else {
-        return;
-    };
-    let me = me.clone();
-    thread.when_applied(Category::FlexLatency, index, move || {
-        me.events
-            .push(CoordinatorEvent::Input(CoordinatorInput::Persisted {
-                token,
-            }));
-    });
 }
 
 fn publish<E: Env>(thread: &Thread<E>, me: &Coordinating, machine: &Coordinator) {

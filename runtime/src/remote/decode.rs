@@ -10,7 +10,7 @@ use rama_core::microbatch::{ToCoordinator, ToParticipant};
 
 use super::frame::{Answer, Event, Items, Request, Trace, parts};
 use crate::client::watch::{self, Watch};
-use crate::dead_letters;
+use crate::dead_letters::{self, Settling};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Layout, TopologyLayout};
 use crate::message::{
@@ -97,18 +97,23 @@ impl Decoder<'_> {
                 };
                 (Message::Client(request), Awaited::Values(watch))
             }
-            Request::ListDeadLetters { task } => {
+            Request::ListDeadLetters { task, after } => {
                 self.task(task)?;
                 ask(letters, |reply| ClientRequest::DeadLetters {
                     task,
-                    request: dead_letters::Request::List { reply },
+                    request: dead_letters::Request::List { after, reply },
                 })
             }
-            Request::DropDeadLetters { task, ids } => {
+            Request::SettleDeadLetters { task, ids, replay } => {
                 self.task(task)?;
+                let how = if replay {
+                    Settling::Replay
+                } else {
+                    Settling::Drop
+                };
                 ask(Answer::Count, |reply| ClientRequest::DeadLetters {
                     task,
-                    request: dead_letters::Request::Drop { ids, reply },
+                    request: dead_letters::Request::Settle { ids, how, reply },
                 })
             }
             Request::Pause { topology } => {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::frame::{Answer, Event, Frame, Items, Request, Trace};
 use crate::client::watch::Subscription;
-use crate::dead_letters::{self, DeadLetter};
+use crate::dead_letters::{self, DeadLetter, Settling};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{
     AckLevel, AppendRequest, Appended, ClientRequest, Control, Message, MicrobatchHop, Reply,
@@ -104,12 +104,13 @@ fn client(request: ClientRequest) -> (Request, Option<Waiting>) {
             (request, Some(Waiting::Watch(subscription)))
         }
         ClientRequest::DeadLetters { task, request } => match request {
-            dead_letters::Request::List { reply } => {
-                let request = Request::ListDeadLetters { task };
+            dead_letters::Request::List { after, reply } => {
+                let request = Request::ListDeadLetters { task, after };
                 (request, Some(Waiting::DeadLetters(reply)))
             }
-            dead_letters::Request::Drop { ids, reply } => {
-                let request = Request::DropDeadLetters { task, ids };
+            dead_letters::Request::Settle { ids, how, reply } => {
+                let replay = how == Settling::Replay;
+                let request = Request::SettleDeadLetters { task, ids, replay };
                 (request, Some(Waiting::Count(reply)))
             }
         },

@@ -59,10 +59,12 @@ pub(crate) enum Request {
     },
     ListDeadLetters {
         task: u32,
+        after: Option<String>,
     },
-    DropDeadLetters {
+    SettleDeadLetters {
         task: u32,
         ids: Vec<String>,
+        replay: bool,
     },
     Pause {
         topology: u16,

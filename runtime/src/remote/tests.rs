@@ -50,7 +50,10 @@ fn frames() -> Vec<Frame> {
         },
         Frame::Request {
             id: 3,
-            request: Request::ListDeadLetters { task: 0 },
+            request: Request::ListDeadLetters {
+                task: 0,
+                after: None,
+            },
         },
         Frame::Request {
             id: 4,

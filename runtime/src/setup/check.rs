@@ -6,14 +6,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::draft::{DepotDraft, Draft, PStateDraft, SourceDraft, TopologyDraft};
+use rama_wire::LogId;
+
+use super::draft::{DepotDraft, Draft, Ids, PStateDraft, SourceDraft, TopologyDraft};
+use crate::dead_letters;
 use crate::definition::{
     Definition, DefinitionError, DepotDef, DepotKind, Fault, PStateDef, SourceDef, TopologyDef,
 };
 use crate::graph::Place;
 
 /// Checks a draft.
-pub(super) fn finish(draft: Draft) -> Result<Definition, DefinitionError> {
+pub(super) fn finish(mut draft: Draft) -> Result<Definition, DefinitionError> {
     let mut faults = Vec::new();
     check_depots(&draft.depots, &mut faults);
     check_pstates(&draft, &mut faults);
@@ -32,14 +35,39 @@ pub(super) fn finish(draft: Draft) -> Result<Definition, DefinitionError> {
         .map(|pstate| pstate_def(owner(&pstate), pstate));
     let pstates = pstates.collect();
     let topologies = draft.topologies.into_iter().enumerate();
+    let topologies: Vec<TopologyDef> = topologies
+        .map(|(at, topology)| topology_def(at, topology))
+        .collect();
+    let mut depots: Vec<DepotDef> = draft.depots.into_iter().map(depot_def).collect();
+    let letters = dead_letter_depots(&mut draft.logs, &depots, &topologies);
+    depots.extend(letters);
     Ok(Definition {
         module: draft.module,
-        depots: draft.depots.into_iter().map(depot_def).collect(),
+        depots,
         pstates,
-        topologies: topologies
-            .map(|(at, topology)| topology_def(at, topology))
-            .collect(),
+        topologies,
     })
+}
+
+/// One for each source that has records.
+fn dead_letter_depots(
+    logs: &mut Ids,
+    depots: &[DepotDef],
+    topologies: &[TopologyDef],
+) -> Vec<DepotDef> {
+    let mut letters = Vec::new();
+    for topology in topologies {
+        for source in &topology.sources {
+            let is_tick = |depot: &DepotDef| depot.log == source.log && depot.kind.tick().is_some();
+            if depots.iter().any(is_tick) {
+                continue;
+            }
+            let name = dead_letters::name(&topology.name, &source.depot);
+            let log = LogId(logs.of(&name));
+            letters.push(dead_letters::definition(&topology.name, source, log));
+        }
+    }
+    letters
 }
 
 fn depot_def(depot: DepotDraft) -> DepotDef {

@@ -198,6 +198,7 @@ fn task_state<E: Env>(
         partition,
         watches: Watches::default(),
         pending_appends: Cell::new(0),
+        letters: RefCell::default(),
         record_bytes: layout.depots.iter().map(|_| Cell::new(0)).collect(),
         streams,
         participants,

@@ -1,6 +1,6 @@
 //! `/rest/{module}/dead-letters`: records that a topology gave up on.
 //!
-//! Relies on the cluster's dead-letter depot. `GET` lists; `POST …/replay` and `…/drop` take
+//! Relies on the cluster's dead-letter depots. `GET` lists; `POST …/replay` and `…/drop` take
 //! `{"ids": [...]}` or `{"all": true}` – one of them, so that an empty body never means
 //! everything.
 
@@ -9,9 +9,8 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use rama_runtime::Cluster;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json as object};
+use serde::Deserialize;
+use serde_json::json as object;
 
 use super::{Gateway, body, json};
 use crate::metrics::Route;
@@ -28,16 +27,6 @@ struct Which {
     all: bool,
 }
 
-/// A dead letter with its record.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DeadLetter {
-    /// What the engine knows of it.
-    #[serde(flatten)]
-    pub letter: rama_runtime::DeadLetter,
-    /// The record; null when it was trimmed meanwhile.
-    pub data: Value,
-}
-
 /// What becomes of dead letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Settle {
@@ -52,7 +41,7 @@ pub(super) async fn list(State(gateway): State<Gateway>, Path(module): Path<Stri
         known(&gateway, &module)?;
         json(
             StatusCode::OK,
-            &with_records(&gateway.cluster, &module).await?,
+            &gateway.cluster.dead_letters(&module).await?,
         )
     };
     gateway.timed(Route::DeadLetters, work).await
@@ -114,21 +103,6 @@ async fn settle(
         Settle::Drop => cluster.drop_dead_letters(module, &ids).await?,
     };
     json(StatusCode::OK, &object!({ "count": count }))
-}
-
-async fn with_records(cluster: &Cluster, module: &str) -> Result<Vec<DeadLetter>, Refusal> {
-    let mut letters = Vec::new();
-    for letter in cluster.dead_letters(module).await? {
-        let offsets = letter.offset..letter.offset + 1;
-        let records = cluster.read_json(module, &letter.depot, letter.partition, offsets);
-        // A record that was trimmed meanwhile is shown as null; the letter still counts.
-        let data = records.await.ok().and_then(|mut records| records.pop());
-        letters.push(DeadLetter {
-            letter,
-            data: data.unwrap_or_default(),
-        });
-    }
-    Ok(letters)
 }
 
 fn known(gateway: &Gateway, module: &str) -> Result<(), Refusal> {
