@@ -3,7 +3,9 @@
 //! Relies on the task's store for committed data and on one overlay for what the running batch or
 //! attempt has written. What must stay true: the own topology sees its overlay (P-27), PStates of
 //! other topologies show committed data only (P-28), nothing but the topology's own PStates is ever
-//! written (P-1), and dropping the overlay drops everything the events did on this task.
+//! written (P-1), and dropping the overlay drops everything the events did on this task. In a
+//! thorough attempt each event has an overlay of its own above that one, so that a failed event can
+//! be undone and the attempt go on to the next.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
@@ -30,6 +32,8 @@ pub(crate) struct EventContext<E: Env> {
     task: u32,
     topology: u16,
     overlay: RefCell<Overlay>,
+    /// What the running event of a thorough attempt has written.
+    event: RefCell<Option<Overlay>>,
     microbatch: Cell<Option<u64>>,
     returns: RefCell<Vec<(u64, serde_json::Value)>>,
     appends: RefCell<Vec<(u16, Records)>>,
@@ -52,6 +56,7 @@ impl<E: Env> EventContext<E> {
             task,
             topology,
             overlay: RefCell::new(Overlay::new()),
+            event: RefCell::new(None),
             microbatch: Cell::new(None),
             returns: RefCell::default(),
             appends: RefCell::default(),
@@ -71,9 +76,46 @@ impl<E: Env> EventContext<E> {
         self.microbatch.set(microbatch);
     }
 
+    /// The same for an attempt whose events are kept or undone one by one.
+    pub(crate) fn begin_thorough(&self, microbatch: u64) {
+        self.begin(Some(microbatch));
+        self.event.replace(Some(Overlay::new()));
+    }
+
+    /// Makes the event that ran a part of its attempt.
+    pub(crate) fn keep_event(&self) {
+        let mut event = self.event.borrow_mut();
+        let Some(event) = &mut *event else { return };
+        if event.is_empty() {
+            return;
+        }
+        let mut overlay = self.overlay.borrow_mut();
+        for op in std::mem::take(event).into_batch().ops() {
+            match op {
+                lsm::Op::Put { space, key, value } => overlay.put(space, key, value),
+                lsm::Op::Delete { space, key } => overlay.delete(space, key),
+                lsm::Op::DeleteRange { space, lo, hi } => overlay.delete_range(space, lo, hi),
+                lsm::Op::Clear { space } => overlay.clear_space(space),
+            }
+        }
+    }
+
+    /// Throws away what the event wrote. What it appended or gave back stays: an attempt with a
+    /// failed event never commits.
+    pub(crate) fn undo_event(&self) {
+        #[cfg(any(test, feature = "mutants"))]
+        if crate::mutants::active(crate::mutants::Mutant::EventNotUndone) {
+            return self.keep_event();
+        }
+        if let Some(event) = &mut *self.event.borrow_mut() {
+            *event = Overlay::new();
+        }
+    }
+
     /// Throws away everything written since the beginning.
     pub(crate) fn discard(&self) {
         self.overlay.replace(Overlay::new());
+        self.event.replace(None);
         self.returns.borrow_mut().clear();
         self.appends.borrow_mut().clear();
     }
@@ -91,6 +133,19 @@ impl<E: Env> EventContext<E> {
     /// What it appended to depot partitions of this task, by depot (D-30).
     pub(crate) fn take_appends(&self) -> Vec<(u16, Records)> {
         self.appends.take()
+    }
+
+    /// What is written now, event or attempt.
+    fn write(&self, write: impl FnOnce(&mut Overlay)) {
+        match &mut *self.event.borrow_mut() {
+            Some(event) => write(event),
+            None => write(&mut self.overlay.borrow_mut()),
+        }
+    }
+
+    fn beneath<'a>(&'a self, overlay: &'a Overlay) -> Attempt<'a, E> {
+        let store = &self.store;
+        Attempt { overlay, store }
     }
 
     fn disk_space(&self, space: SpaceId) -> SpaceId {
@@ -115,6 +170,34 @@ impl<E: Env> EventContext<E> {
     }
 }
 
+/// What lies beneath the running event of a thorough attempt.
+struct Attempt<'a, E: Env> {
+    overlay: &'a Overlay,
+    store: &'a Store<E>,
+}
+
+impl<E: Env> Read for Attempt<'_, E> {
+    fn get(
+        &self,
+        space: SpaceId,
+        key: &[u8],
+        with: &mut dyn FnMut(Option<&[u8]>),
+    ) -> Result<(), lsm::Error> {
+        self.overlay.get(self.store, space, key, with)
+    }
+
+    fn scan(
+        &self,
+        space: SpaceId,
+        lo: &[u8],
+        hi: Option<&[u8]>,
+        order: lsm::Order,
+        visit: lsm::Visit<'_>,
+    ) -> Result<(), lsm::Error> {
+        self.overlay.scan(self.store, space, lo, hi, order, visit)
+    }
+}
+
 /// Ends the event when the storage below failed.
 fn must<T>(attempted: &str, result: Result<T, lsm::Error>) -> T {
     result.unwrap_or_else(|error| {
@@ -128,10 +211,12 @@ fn must<T>(attempted: &str, result: Result<T, lsm::Error>) -> T {
 impl<E: Env> ReadAccess for EventContext<E> {
     fn get(&self, space: SpaceId, key: &[u8], with: &mut dyn FnMut(Option<&[u8]>)) {
         let space = self.disk_space(space);
-        must(
-            "read an entry",
-            self.overlay.borrow().get(&self.store, space, key, with),
-        );
+        let overlay = self.overlay.borrow();
+        let read = match &*self.event.borrow() {
+            None => overlay.get(&self.store, space, key, with),
+            Some(event) => event.get(&self.beneath(&overlay), space, key, with),
+        };
+        must("read an entry", read);
     }
 
     fn scan(
@@ -143,30 +228,30 @@ impl<E: Env> ReadAccess for EventContext<E> {
         visit: &mut Visit<'_>,
     ) {
         let space = self.disk_space(space);
-        let overlay = self.overlay.borrow();
-        must(
-            "scan",
-            overlay.scan(&self.store, space, lo, hi, storage_order(order), visit),
-        );
+        let (overlay, order) = (self.overlay.borrow(), storage_order(order));
+        let read = match &*self.event.borrow() {
+            None => overlay.scan(&self.store, space, lo, hi, order, visit),
+            Some(event) => event.scan(&self.beneath(&overlay), space, lo, hi, order, visit),
+        };
+        must("scan", read);
     }
 }
 
 impl<E: Env> Access for EventContext<E> {
     fn put(&self, space: SpaceId, key: &[u8], value: &[u8]) {
         let space = self.own_space(space);
-        self.overlay.borrow_mut().put(space, key, value);
+        self.write(|overlay| overlay.put(space, key, value));
     }
 
     fn delete(&self, space: SpaceId, key: &[u8]) {
         let space = self.own_space(space);
-        self.overlay.borrow_mut().delete(space, key);
+        self.write(|overlay| overlay.delete(space, key));
     }
 
     fn delete_range(&self, space: SpaceId, lo: &[u8], hi: Option<&[u8]>) {
         let space = self.own_space(space);
-        self.overlay
-            .borrow_mut()
-            .delete_range(space, lo, hi.unwrap_or(&AFTER_ALL_KEYS));
+        let hi = hi.unwrap_or(&AFTER_ALL_KEYS);
+        self.write(|overlay| overlay.delete_range(space, lo, hi));
     }
 
     fn home(&self, space: SpaceId, key: &[u8]) -> u32 {

@@ -7,6 +7,8 @@
 
 mod coordinator;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -23,6 +25,7 @@ use rama_wire::SpaceId;
 use crate::category_queue::Queue;
 use crate::context::EventContext;
 use crate::failure::{EventFailure, guard};
+use crate::limits;
 use crate::message::{Message, MicrobatchHop};
 use crate::stage::{Outbox, Outgoing};
 use crate::task::Task;
@@ -114,6 +117,8 @@ struct Driver<E: Env> {
     hops: VecDeque<MicrobatchHop>,
     held: Vec<MicrobatchHop>,
     sources: Option<source::Work>,
+    /// Whether the attempt that runs goes on after a failure.
+    thorough: bool,
     source_ids: Vec<SourceId>,
     out: Outbox,
 }
@@ -131,6 +136,7 @@ impl<E: Env> Driver<E> {
             hops: VecDeque::new(),
             held: Vec::new(),
             sources: None,
+            thorough: false,
             source_ids,
             out: Outbox::untracked(thread.layout.tasks, thread.env.random_u64()),
             thread,
@@ -167,9 +173,18 @@ impl<E: Env> Driver<E> {
                 self.thread
                     .send(0, Message::ToCoordinator { topology, message });
             }
-            ParticipantEffect::RunSources { at, sources, ticks } => {
+            ParticipantEffect::RunSources {
+                at,
+                sources,
+                ticks,
+                thorough,
+            } => {
                 self.hops.clear();
-                self.me.context.begin(Some(at.id.0));
+                self.thorough = thorough;
+                match thorough {
+                    true => self.me.context.begin_thorough(at.id.0),
+                    false => self.me.context.begin(Some(at.id.0)),
+                }
                 self.sources = Some(source::Work::new(at, sources, ticks));
             }
             ParticipantEffect::OfferHeld => {
@@ -259,17 +274,21 @@ impl<E: Env> Driver<E> {
         let topology = &thread.layout.topologies[usize::from(self.me.topology)];
         let stage = &topology.stages[usize::from(stage.0)];
         let result = guard(|| stage.run(&self.me.handle, batch, &mut self.out));
-        match result {
-            Ok(()) => {
-                let emitted = self.send_out(at);
-                self.machine.on_input(ParticipantInput::HopRan {
-                    at,
-                    hop: id,
-                    emitted,
-                });
+        let emitted = match result {
+            Ok(()) => self.send_out(at),
+            Err(failure) => {
+                self.fail(at, failure);
+                if !self.machine.runs(at) {
+                    return;
+                }
+                0
             }
-            Err(failure) => self.fail(at, failure),
-        }
+        };
+        self.machine.on_input(ParticipantInput::HopRan {
+            at,
+            hop: id,
+            emitted,
+        });
     }
 
     async fn run_slice(&mut self) {
@@ -277,35 +296,45 @@ impl<E: Env> Driver<E> {
             return;
         };
         let at = work.at;
-        let (thread, topology) = (&self.thread, self.me.topology);
+        let (thread, topology): (&Thread<E>, _) = (&self.thread, self.me.topology);
         let mut ran = work
             .warm(thread, topology, self.me.task)
             .await
             .map(|()| false);
         if ran.is_ok() {
+            let records_max = if self.thorough {
+                1
+            } else {
+                limits::SOURCE_SLICE_RECORDS
+            };
             ran = work.run(
-                thread,
+                (thread, records_max),
                 topology,
                 self.me.task,
                 &self.me.handle,
                 &mut self.out,
             );
         }
-        match ran {
-            Ok(done) => {
-                if done {
-                    self.sources = None;
+        let (emitted, done) = match ran {
+            Ok(done) => (self.send_out(at), done),
+            Err(failure) => {
+                self.fail(at, failure);
+                if !self.machine.runs(at) {
+                    return;
                 }
-                let emitted = self.send_out(at);
-                self.machine
-                    .on_input(ParticipantInput::SourceRan { at, emitted, done });
+                (0, self.sources.as_mut().is_none_or(source::Work::pass))
             }
-            Err(failure) => self.fail(at, failure),
+        };
+        if done {
+            self.sources = None;
         }
+        self.machine
+            .on_input(ParticipantInput::SourceRan { at, emitted, done });
     }
 
     /// Hands over what the event emitted: one message per stage and task.
     fn send_out(&mut self, at: Position) -> u64 {
+        self.me.context.keep_event();
         let mut emitted = 0;
         let topology = self.me.topology;
         for Outgoing { stage, task, batch } in self.out.drain_outgoing() {
@@ -329,9 +358,13 @@ impl<E: Env> Driver<E> {
         emitted
     }
 
+    /// The event failed. In a thorough attempt it was that of one record, which is undone.
     fn fail(&mut self, at: Position, failure: EventFailure) {
         self.out.clear();
-        let origin = origin::record(self.out.current(), &self.source_ids);
+        self.me.context.undo_event();
+        // A record is not to blame for the disk.
+        let blamed = !matches!(failure, EventFailure::Storage { .. });
+        let origin = origin::record(self.out.current(), &self.source_ids).filter(|_| blamed);
         let text = failure.to_string();
         self.thread
             .on_event_failure(self.me.topology, self.me.task, &text);

@@ -217,7 +217,9 @@ pub enum ParticipantInput {
         /// XOR of the ids of the hops it emitted.
         emitted: u64,
     },
-    /// Source work or a hop failed. What it emitted must not be sent.
+    /// Source work or a hop failed. What it emitted must not be sent. In a thorough attempt a record
+    /// that is to blame is undone with everything its event wrote, and `SourceRan` or `HopRan` say
+    /// that it was consumed; anything else ends the attempt here.
     WorkFailed {
         /// Which attempt.
         at: Position,
@@ -249,6 +251,8 @@ pub enum ParticipantEffect {
         sources: Vec<SourceWork>,
         /// Tick sources.
         ticks: Vec<SourceId>,
+        /// Whether to run record by record, so that each failure can be undone by itself.
+        thorough: bool,
     },
     /// Offer the held hops to [`Participant::admit`] again.
     OfferHeld,

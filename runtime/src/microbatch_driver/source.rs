@@ -58,10 +58,10 @@ impl Work {
         }
     }
 
-    /// Runs one slice; `true` when nothing is left.
+    /// Runs one slice of at most so many records; `true` when nothing is left.
     pub(super) fn run<E: Env>(
         &mut self,
-        thread: &Thread<E>,
+        (thread, records_max): (&Thread<E>, usize),
         topology: u16,
         here: u32,
         task: &Task,
@@ -71,12 +71,23 @@ impl Work {
             run_tick(thread, topology, tick, task, out)?;
         } else if let Some(range) = self.ranges.last_mut() {
             debug_assert_eq!(range.partition, here);
-            run_range(thread, topology, range, task, out)?;
-            if range.from >= range.to {
-                self.ranges.pop();
-            }
+            run_range((thread, records_max), topology, range, task, out)?;
         }
-        Ok(self.ticks.is_empty() && self.ranges.is_empty())
+        Ok(self.is_done())
+    }
+
+    /// Leaves the record out whose event failed, as the only one of its slice; `true` when nothing
+    /// is left.
+    pub(super) fn pass(&mut self) -> bool {
+        if let Some(range) = self.ranges.last_mut() {
+            range.from += 1;
+        }
+        self.is_done()
+    }
+
+    fn is_done(&mut self) -> bool {
+        while self.ranges.pop_if(|range| range.from >= range.to).is_some() {}
+        self.ticks.is_empty() && self.ranges.is_empty()
     }
 }
 
@@ -111,7 +122,7 @@ pub(crate) fn run_tick_record(
 }
 
 fn run_range<E: Env>(
-    thread: &Thread<E>,
+    (thread, records_max): (&Thread<E>, usize),
     topology: u16,
     work: &mut SourceWork,
     task: &Task,
@@ -139,7 +150,7 @@ fn run_range<E: Env>(
         partition: &thread.local(work.partition).partition,
         log: depot.log,
         from: work.from,
-        to: work.to.min(work.from + limits::SOURCE_SLICE_RECORDS as u64),
+        to: work.to.min(work.from + records_max as u64),
         bytes_max: limits::SOURCE_SLICE_BYTES,
         next: &mut next,
         name: &mut |offset| {

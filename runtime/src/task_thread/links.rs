@@ -73,6 +73,7 @@ pub(super) fn on_unsent<E: Env>(thread: &Thread<E>, other: u32, message: Message
                 task,
                 at: hop.at,
                 failure,
+                dropped: true,
             };
             thread.send(0, Message::ToCoordinator { topology, message });
         }

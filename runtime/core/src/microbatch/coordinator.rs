@@ -14,11 +14,14 @@
 //! 6. *commit*: every task shows its writes (`Committing`); then the next id begins.
 //!
 //! Until 5 any failure, timeout or lost task ends the attempt: same id, same ranges, next attempt
-//! after a back-off. After a crash the ledger tells: decided → step 6 again, else a new attempt.
+//! after a back-off. Attempts after one that a record is to blame for are thorough: they go on to
+//! the end and show every record that fails, so that many poison records cost no more attempts than
+//! one. After a crash the ledger tells: decided → step 6 again, else a new attempt.
 //! What must stay true: the invariants of `microbatch`, and those in [`Coordinator::check`].
 
 mod attempt;
 mod commit;
+mod failure;
 mod planning;
 mod recovery;
 
@@ -52,6 +55,8 @@ pub struct Coordinator {
     dead_letters: Vec<DeadLetter>,
     /// The last attempt number used for the plan's id.
     attempt: Attempt,
+    /// Whether the next attempt at the plan is thorough.
+    thorough: bool,
     state: State,
     /// When the last microbatch ended.
     ended: Now,
@@ -82,6 +87,8 @@ enum State {
         at: Position,
         remaining: u64,
         since: Now,
+        /// Records that failed so far, as told.
+        failed: Vec<failure::Failed>,
     },
     Preparing {
         at: Position,
@@ -163,6 +170,7 @@ impl Coordinator {
             token_durable: 0,
             dead_letters: Vec::new(),
             attempt: Attempt(0),
+            thorough: false,
             state: State::Down,
             ended: Now(0),
             failures: Failures::default(),
@@ -206,6 +214,12 @@ impl Coordinator {
     pub fn on_deadline(&mut self, now: Now) {
         let timeout = self.options.phase_timeout;
         match &mut self.state {
+            State::Processing { since, failed, .. }
+                if since.after(timeout) <= now && !failed.is_empty() =>
+            {
+                let failed = std::mem::take(failed);
+                self.judge(now, failed);
+            }
             State::Processing { since, .. } | State::Preparing { since, .. }
                 if since.after(timeout) <= now =>
             {
@@ -339,7 +353,12 @@ impl Coordinator {
                 self.handle_ready(now, task, incarnation, (committed, prepared));
             }
             ToCoordinator::Processed { at, xor, .. } => self.handle_processed(now, at, xor),
-            ToCoordinator::Failed { at, failure, .. } => self.handle_failed(now, at, failure),
+            ToCoordinator::Failed {
+                task,
+                at,
+                failure,
+                dropped,
+            } => self.handle_failed(now, (task, at), failure, dropped),
             ToCoordinator::Prepared { task, at } => self.handle_prepared(now, task, at),
             ToCoordinator::Committed { task, id } => self.handle_committed(now, task, id),
         }

@@ -26,6 +26,9 @@ pub enum ToParticipant {
         sources: Vec<SourceWork>,
         /// Tick sources that fire on this task.
         ticks: Vec<SourceId>,
+        /// Whether a failure does not end the attempt: it cannot commit any more, and goes on to
+        /// show every other record that fails.
+        thorough: bool,
     },
     /// Everything is processed: make the overlay durable without showing it.
     Prepare {
@@ -90,6 +93,9 @@ pub enum ToCoordinator {
         at: Position,
         /// Why.
         failure: Failure,
+        /// Whether the participant has dropped the attempt. Else it goes on without the event that
+        /// failed, and counts what that event consumed as processed.
+        dropped: bool,
     },
     /// The overlay of the attempt is durable.
     Prepared {

@@ -11,17 +11,20 @@
 //!
 //! What must stay true: a hop is run only in the attempt that emitted it; the ids an event consumed
 //! and emitted are reported together, after it ran, so that the coordinator's XOR cannot be zero
-//! while something runs; a task never prepares what it did not run; `Prepared` is said when it is
-//! durable and `Committed` when it is visible.
+//! while something runs; a task never prepares what it did not run, and a failure is told before
+//! what failed is counted as consumed; `Prepared` is said when it is durable and `Committed` when it
+//! is visible.
 
 use std::collections::VecDeque;
 
-use crate::ids::{Attempt, MicrobatchId, Position, SourceId, TaskId};
+use crate::ids::{Attempt, MicrobatchId, Position, TaskId};
 use crate::microbatch::{
-    Failure, ParticipantEffect as Effect, ParticipantInput as Input, SourceWork, ToCoordinator,
-    ToParticipant,
+    Failure, ParticipantEffect as Effect, ParticipantInput as Input, ToCoordinator, ToParticipant,
 };
 use crate::mutants::{self, Mutant};
+
+/// Failures that one task tells of one attempt, at most: all of them are remembered until it ends.
+const FAILURES_MAX: u32 = 256;
 
 /// What to do with a hop that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +70,8 @@ struct Running {
     dirty: bool,
     /// Hops admitted and not yet run.
     queued: u64,
+    /// So many failures may still be told before the attempt is dropped.
+    failures_left: u32,
 }
 
 impl Participant {
@@ -142,6 +147,12 @@ impl Participant {
         }
     }
 
+    /// Whether work of this attempt may still be done here.
+    #[must_use]
+    pub fn runs(&self, at: Position) -> bool {
+        self.running() == Some(at)
+    }
+
     /// The last id committed on this task.
     #[must_use]
     pub fn committed(&self) -> MicrobatchId {
@@ -202,8 +213,17 @@ impl Participant {
                 work,
                 sources,
                 ticks,
+                thorough,
             } => {
-                self.handle_start(at, work, sources, ticks);
+                if self.handle_start(at, work, thorough) {
+                    self.effects.push_back(Effect::RunSources {
+                        at,
+                        sources,
+                        ticks,
+                        thorough,
+                    });
+                    self.effects.push_back(Effect::OfferHeld);
+                }
             }
             ToParticipant::Prepare { at } => self.handle_prepare(at),
             ToParticipant::Commit { at } => self.handle_commit(at),
@@ -211,16 +231,11 @@ impl Participant {
         }
     }
 
-    fn handle_start(
-        &mut self,
-        at: Position,
-        work: u64,
-        sources: Vec<SourceWork>,
-        ticks: Vec<SourceId>,
-    ) {
+    /// Whether the attempt is new.
+    fn handle_start(&mut self, at: Position, work: u64, thorough: bool) -> bool {
         assert!(work != 0, "source work needs a random id that is not zero");
         if at <= self.seen {
-            return;
+            return false;
         }
         self.drop_attempt();
         self.seen = at;
@@ -230,10 +245,9 @@ impl Participant {
             unreported: 0,
             dirty: false,
             queued: 0,
+            failures_left: if thorough { FAILURES_MAX } else { 0 },
         });
-        self.effects
-            .push_back(Effect::RunSources { at, sources, ticks });
-        self.effects.push_back(Effect::OfferHeld);
+        true
     }
 
     fn handle_source_ran(&mut self, at: Position, emitted: u64, done: bool) {
@@ -294,14 +308,20 @@ impl Participant {
     }
 
     fn handle_work_failed(&mut self, at: Position, failure: Failure) {
-        if self.running_at(at).is_none() {
+        let Some(running) = self.running_at(at) else {
             return;
+        };
+        let dropped = failure.origin.is_none() || running.failures_left == 0;
+        if dropped {
+            self.drop_attempt();
+        } else {
+            running.failures_left -= 1;
         }
-        self.drop_attempt();
         self.tell(ToCoordinator::Failed {
             task: self.task,
             at,
             failure,
+            dropped,
         });
     }
 

@@ -22,14 +22,20 @@ fn every_record_takes_effect_exactly_once() {
 #[test]
 fn the_runs_reach_crashes_aborts_and_roll_forward() {
     let (mut crashes, mut aborted, mut rolled_forward, mut decided) = (0, 0, 0, 0);
+    let mut survived = 0;
     for seed in 0..300 {
         let world = World::new(seed).run().expect("the run is green");
         crashes += world.crashes;
         aborted += world.aborted;
         rolled_forward += world.rolled_forward;
         decided += world.decided;
+        survived += world.failures_survived;
     }
-    let reached = format!("{crashes} {aborted} {rolled_forward} {decided}");
+    let reached = format!("{crashes} {aborted} {rolled_forward} {decided} {survived}");
+    assert!(
+        survived > 100,
+        "few attempts go on after a failure: {reached}"
+    );
     assert!(crashes > 500 && aborted > 500, "too peaceful: {reached}");
     assert!(
         rolled_forward > 10 && decided > 1000,

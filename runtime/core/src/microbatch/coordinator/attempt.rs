@@ -1,14 +1,13 @@
-//! Steps 2 and 3: starting an attempt, seeing it done by XOR, and ending it when it fails.
+//! Steps 2 and 3: starting an attempt, seeing it done by XOR, and giving it up.
 //!
 //! Relies on reports that carry their attempt. What must stay true: only the current attempt's
-//! reports count; an attempt that ended is never taken up again; a record is left out of an id only
-//! by policy, durably, before the attempt that leaves it out.
+//! reports count; an attempt that ended is never taken up again.
 
 use crate::ids::{Attempt, Origin, Position, TaskId, mix};
 use crate::microbatch::coordinator::{ATTEMPTS_RESERVED, Coordinator, State};
-use crate::microbatch::{DeadLetter, Excluded, Failure, SourceRange, SourceWork, ToParticipant};
+use crate::microbatch::{Excluded, SourceRange, SourceWork, ToParticipant};
 use crate::mutants::{self, Mutant};
-use crate::policy::{Exhausted, Verdict};
+use crate::policy::Verdict;
 use crate::time::Now;
 
 impl Coordinator {
@@ -61,6 +60,7 @@ impl Coordinator {
                     work,
                     sources,
                     ticks,
+                    thorough: self.thorough,
                 },
             );
         }
@@ -68,20 +68,30 @@ impl Coordinator {
             at,
             remaining,
             since: now,
+            failed: Vec::new(),
         };
     }
 
     // Step 3: process.
 
     pub(super) fn handle_processed(&mut self, now: Now, reported: Position, xor: u64) {
-        let State::Processing { at, remaining, .. } = &mut self.state else {
+        let State::Processing {
+            at,
+            remaining,
+            failed,
+            ..
+        } = &mut self.state
+        else {
             return;
         };
         if *at != reported {
             return;
         }
         *remaining ^= xor;
-        if *remaining == 0 {
+        if *remaining == 0 && !failed.is_empty() {
+            let failed = std::mem::take(failed);
+            self.judge(now, failed);
+        } else if *remaining == 0 {
             let at = *at;
             let missing = self.tasks().collect();
             self.state = State::Preparing {
@@ -90,103 +100,6 @@ impl Coordinator {
                 since: now,
             };
             self.send_each(self.tasks(), &ToParticipant::Prepare { at });
-        }
-    }
-
-    pub(super) fn handle_failed(&mut self, now: Now, reported: Position, failure: Failure) {
-        if self.running() != Some(reported) {
-            return;
-        }
-        let known = failure.origin.filter(|origin| self.planned(*origin));
-        let Some(origin) = known else {
-            let verdict = self.unblamed.on_failure((), &self.options.unblamed);
-            let policy = self.options.unblamed;
-            let longest = policy.backoff(u32::MAX);
-            self.end_attempt(failure.text);
-            match verdict {
-                Verdict::Retry { after } => {
-                    self.state = State::Waiting {
-                        until: now.after(after),
-                    }
-                }
-                Verdict::GiveUp {
-                    then: Exhausted::Pause,
-                    ..
-                } => self.pause_by_policy(now),
-                // Without a record there is nothing to leave out: try on, slowly.
-                Verdict::GiveUp { .. } => {
-                    self.state = State::Waiting {
-                        until: now.after(longest),
-                    };
-                }
-            }
-            return;
-        };
-        let source = self
-            .intake
-            .source(origin.source)
-            .expect("a planned source is configured");
-        let verdict = self.failures.on_failure(origin, &source.policy);
-        self.end_attempt(failure.text.clone());
-        match verdict {
-            Verdict::Retry { after } => {
-                self.state = State::Waiting {
-                    until: now.after(after),
-                }
-            }
-            Verdict::GiveUp {
-                then: Exhausted::Pause,
-                ..
-            } => self.pause_by_policy(now),
-            Verdict::GiveUp { then, failures } => {
-                let dead_letter = then == Exhausted::DeadLetter;
-                self.exclude(origin, dead_letter, failures, failure.text);
-                self.fix_plan(now);
-            }
-        }
-    }
-
-    /// Whether `origin` is in the plan and not yet taken out of it.
-    pub(super) fn planned(&self, origin: Origin) -> bool {
-        self.ledger.plan.as_ref().is_some_and(|plan| {
-            let inside = plan.ranges.iter().any(|range| {
-                range.source == origin.source
-                    && range.partition == origin.partition
-                    && (range.from..range.to).contains(&origin.offset)
-            });
-            inside
-                && !plan
-                    .excluded
-                    .iter()
-                    .any(|excluded| excluded.origin == origin)
-        })
-    }
-
-    pub(super) fn exclude(
-        &mut self,
-        origin: Origin,
-        dead_letter: bool,
-        failures: u32,
-        text: String,
-    ) {
-        self.failures.forgive(origin);
-        let plan = self
-            .ledger
-            .plan
-            .as_mut()
-            .expect("a failing attempt has a plan");
-        plan.excluded.push(Excluded {
-            origin,
-            dead_letter,
-        });
-        plan.excluded.sort_by_key(|excluded| excluded.origin);
-        if dead_letter {
-            self.dead_letters.push(DeadLetter {
-                origin,
-                id: plan.id,
-                failures,
-                text,
-            });
         }
     }
 

@@ -46,6 +46,7 @@ impl Coordinator {
         plan.reserved = Attempt(ATTEMPTS_RESERVED);
         self.ledger.plan = Some(plan);
         self.attempt = Attempt(0);
+        self.thorough = false;
         true
     }
 

@@ -217,7 +217,13 @@ impl Stage {
                     origin,
                     text: "boom".to_owned(),
                 };
-                ToCoordinator::Failed { task, at, failure }
+                let dropped = command.text("goes-on").is_none();
+                ToCoordinator::Failed {
+                    task,
+                    at,
+                    failure,
+                    dropped,
+                }
             }
             "prepared" => ToCoordinator::Prepared { task, at },
             "committed" => ToCoordinator::Committed { task, id: at.id },
@@ -261,6 +267,7 @@ impl Stage {
                         work,
                         sources,
                         ticks,
+                        thorough,
                     } => {
                         self.at = at;
                         self.works.insert(task, work);
@@ -270,6 +277,9 @@ impl Stage {
                             .for_each(|source| text.push_str(&render_work(source)));
                         if !ticks.is_empty() {
                             text.push_str(" tick");
+                        }
+                        if thorough {
+                            text.push_str(" thorough");
                         }
                         text
                     }
@@ -314,6 +324,7 @@ fn participant_input(command: &Command<'_>) -> ParticipantInput {
             work: hop(Some("work")),
             sources: Vec::new(),
             ticks: Vec::new(),
+            thorough: command.text("thorough").is_some(),
         }),
         "prepare" => ParticipantInput::Message(ToParticipant::Prepare { at }),
         "commit" => ParticipantInput::Message(ToParticipant::Commit { at }),
@@ -328,8 +339,13 @@ fn participant_input(command: &Command<'_>) -> ParticipantInput {
             emitted,
         },
         "failed" => {
+            let origin = command.number("record").map(|offset| Origin {
+                source: DEPOT,
+                partition: 0,
+                offset,
+            });
             let failure = Failure {
-                origin: None,
+                origin,
                 text: "boom".to_owned(),
             };
             ParticipantInput::WorkFailed { at, failure }

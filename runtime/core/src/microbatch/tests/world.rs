@@ -59,6 +59,8 @@ struct Task {
     participant: Option<Participant>,
     overlay: Option<Vec<Write>>,
     work: VecDeque<Work>,
+    /// Whether the attempt that runs is thorough.
+    thorough: bool,
     held: Vec<Hop>,
     /// Log entries already made known to the participant.
     told: usize,
@@ -115,6 +117,7 @@ pub(super) struct World {
     pub(super) crashes: u64,
     pub(super) aborted: u64,
     pub(super) rolled_forward: u64,
+    pub(super) failures_survived: u64,
     pub(super) decided: u64,
 }
 
@@ -150,6 +153,7 @@ impl World {
             crashes: 0,
             aborted: 0,
             rolled_forward: 0,
+            failures_survived: 0,
             decided: 0,
         };
         world.boot_coordinator();
@@ -380,6 +384,11 @@ impl World {
                     Err(failure) => {
                         let input = ParticipantInput::WorkFailed { at, failure };
                         self.participate(index, input)?;
+                        if self.goes_on(index, at) {
+                            let (hop, emitted) = (hop.id, 0);
+                            let input = ParticipantInput::HopRan { at, hop, emitted };
+                            self.participate(index, input)?;
+                        }
                     }
                 }
             }
@@ -394,7 +403,13 @@ impl World {
         mut records: VecDeque<Origin>,
     ) -> Result<(), String> {
         let mut emitted = 0;
-        for _ in 0..1 + self.random.below(3) {
+        let at_once = 1 + self.random.below(3);
+        let at_once = if self.tasks[index].thorough {
+            1
+        } else {
+            at_once
+        };
+        for _ in 0..at_once {
             let Some(record) = records.pop_front() else {
                 break;
             };
@@ -402,7 +417,11 @@ impl World {
                 Ok(hops) => emitted ^= hops,
                 Err(failure) => {
                     let input = ParticipantInput::WorkFailed { at, failure };
-                    return self.participate(index, input);
+                    self.participate(index, input)?;
+                    if !self.goes_on(index, at) {
+                        return Ok(());
+                    }
+                    self.failures_survived += 1;
                 }
             }
         }
@@ -413,6 +432,12 @@ impl World {
                 .push_front(Work::Source { at, records });
         }
         self.participate(index, ParticipantInput::SourceRan { at, emitted, done })
+    }
+
+    /// Whether a task still runs an attempt that has failed.
+    fn goes_on(&self, index: usize, at: Position) -> bool {
+        let participant = self.tasks[index].participant.as_ref();
+        participant.is_some_and(|participant| participant.runs(at))
     }
 
     /// One event: writes here, perhaps a hop. Answers the XOR of the hops it emitted.
@@ -581,7 +606,13 @@ impl World {
             ParticipantEffect::Tell(message) => {
                 self.from_tasks[index].push_back(FromTask::Message(message));
             }
-            ParticipantEffect::RunSources { at, sources, .. } => {
+            ParticipantEffect::RunSources {
+                at,
+                sources,
+                thorough,
+                ..
+            } => {
+                task.thorough = thorough;
                 task.overlay.get_or_insert_default();
                 let records = sources.iter().flat_map(records_of).collect();
                 task.work.push_back(Work::Source { at, records });
