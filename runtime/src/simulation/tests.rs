@@ -1,5 +1,8 @@
 //! The engine under seeded faults, by modules that any author could have written.
 
+mod answers;
+mod routes;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
