@@ -7,6 +7,7 @@ mod append;
 mod certs;
 mod conf_value;
 mod config;
+mod daemon;
 mod dead_letters;
 mod deploy;
 mod destroy;
@@ -78,6 +79,8 @@ pub fn run(args: Rama) -> Result<ExitCode> {
 fn run_on_cluster(output: Format, command: OfCluster) -> Result<()> {
     let at = Client::new;
     match command {
+        OfCluster::Conductor(args) => daemon::conductor(&args),
+        OfCluster::Supervisor(args) => daemon::supervisor(&args),
         OfCluster::Deploy(args) => deploy::run(output, &args),
         OfCluster::Destroy(args) => destroy::run(output, &args),
         OfCluster::ModuleStatus(args) => module_status::run(&at(&args.server)?, output, &args),

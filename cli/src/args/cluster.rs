@@ -10,6 +10,12 @@ use super::{Server, deploy, module, options};
 /// The verbs.
 #[derive(Subcommand, Debug)]
 pub enum OfCluster {
+    /// Run a conductor: it carries out operations on modules.
+    #[command(after_help = CONDUCTOR)]
+    Conductor(Daemon),
+    /// Run the supervisor of this machine: it runs the workers of modules.
+    #[command(after_help = SUPERVISOR)]
+    Supervisor(Daemon),
     /// Bring a module to a cluster.
     #[command(after_help = deploy::DEPLOY)]
     Deploy(deploy::Deploy),
@@ -52,6 +58,36 @@ pub enum OfCluster {
     /// Show what a worker wrote.
     #[command(after_help = module::LOGS)]
     Logs(module::Logs),
+}
+
+pub const CONDUCTOR: &str = works!(
+    "\
+Reads [conductor], [node], [metastore], [scheduler] and [security] of rama.toml and runs until Ctrl-C or
+SIGTERM. Several may run: one is in office, the others wait for it. Needs a `rama` that was built with the
+feature `etcd`.
+
+Examples:
+  rama conductor
+  rama conductor --config /etc/rama/rama.toml"
+);
+
+pub const SUPERVISOR: &str = works!(
+    "\
+Reads [supervisor], [node], [metastore] and [security] of rama.toml and runs until Ctrl-C or SIGTERM.
+Its workers live on without it, and it takes them over when it is started again. Needs a `rama` that was
+built with the feature `etcd`.
+
+Examples:
+  rama supervisor
+  rama supervisor --config /etc/rama/rama.toml"
+);
+
+/// `rama conductor`, `rama supervisor`
+#[derive(Args, Debug)]
+pub struct Daemon {
+    /// Settings from this file; otherwise from RAMA_CONFIG or ./rama.toml.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<std::path::PathBuf>,
 }
 
 pub const SUPERVISORS: &str = asks!(

@@ -6,6 +6,7 @@
 //! type is an error that names its place, because a setting that is silently not applied is worse
 //! than none; and only keys that do something exist.
 
+pub mod daemons;
 #[cfg(test)]
 mod tests;
 
@@ -31,7 +32,15 @@ const ENVIRONMENT: &str = "RAMA_";
 
 /// Settings that name files of their own: relative ones begin at the directory of the file that says
 /// so, because a client finds that file from any directory below.
-const PATHS: [&str; 3] = ["security.ca", "security.cert", "security.key"];
+const PATHS: [&str; 7] = [
+    "security.ca",
+    "security.cert",
+    "security.key",
+    "metastore.password_file",
+    "metastore.ca",
+    "metastore.cert",
+    "metastore.key",
+];
 
 /// All settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +56,14 @@ pub struct Config {
     pub conductor: Conductor,
     /// How processes of a cluster prove who they are.
     pub security: Security,
+    /// This machine, for the daemons on it.
+    pub node: daemons::Node,
+    /// The supervisor of this machine.
+    pub supervisor: daemons::Supervisor,
+    /// The cluster's metastore.
+    pub metastore: daemons::Metastore,
+    /// How modules are placed.
+    pub scheduler: daemons::Scheduler,
 }
 
 /// Section `[conductor]`.
@@ -59,6 +76,8 @@ pub struct Conductor {
     pub host_internal: String,
     /// Its QUIC port.
     pub port: u16,
+    /// Its HTTP port.
+    pub http_port: u16,
 }
 
 /// Section `[security]`.
@@ -184,6 +203,7 @@ impl Default for Conductor {
             host: String::new(),
             host_internal: String::new(),
             port: 1973,
+            http_port: 8888,
         }
     }
 }
