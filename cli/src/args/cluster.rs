@@ -62,9 +62,9 @@ pub enum OfCluster {
 
 pub const CONDUCTOR: &str = works!(
     "\
-Reads [conductor], [node], [metastore], [scheduler] and [security] of rama.toml and runs until Ctrl-C or
-SIGTERM. Several may run: one is in office, the others wait for it. Needs a `rama` that was built with the
-feature `etcd`.
+Reads [conductor], [node], [metastore], [scheduler] and [security] of rama.toml and runs until
+Ctrl-C or SIGTERM. Several may run: one is in office, the others wait for it. Needs a `rama` that
+was built with the feature `etcd`.
 
 Examples:
   rama conductor
@@ -73,9 +73,9 @@ Examples:
 
 pub const SUPERVISOR: &str = works!(
     "\
-Reads [supervisor], [node], [metastore] and [security] of rama.toml and runs until Ctrl-C or SIGTERM.
-Its workers live on without it, and it takes them over when it is started again. Needs a `rama` that was
-built with the feature `etcd`.
+Reads [supervisor], [node], [metastore] and [security] of rama.toml and runs until Ctrl-C or
+SIGTERM. Its workers live on without it, and it takes them over when it is started again. Needs a
+`rama` that was built with the feature `etcd`.
 
 Examples:
   rama supervisor

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::command::{RAMA, directory, run, run_in, run_with, without_numbers};
 
 /// Every path of subcommands that has help.
-const VERBS: [&[&str]; 43] = [
+const VERBS: [&[&str]; 45] = [
     &[],
     &["quickstart"],
     &["dev"],
@@ -19,6 +19,8 @@ const VERBS: [&[&str]; 43] = [
     &["dead-letters", "list"],
     &["dead-letters", "replay"],
     &["dead-letters", "drop"],
+    &["conductor"],
+    &["supervisor"],
     &["deploy"],
     &["destroy"],
     &["module-status"],
