@@ -112,6 +112,7 @@ fn serves(snapshot: &Snapshot, name: &ModuleName, id: InstanceId) -> bool {
 
 pub(super) async fn deploy<M: Metastore>(State(api): State<Arc<Api<M>>>, body: Bytes) -> Answer {
     let deploy: Deploy = read(&body)?;
+    super::options::check(&deploy.module, &super::options::of_deploy(&deploy))?;
     let request = request_of(&deploy)?;
     let instance = Some(request.instance.0);
     if api
@@ -132,11 +133,8 @@ pub(super) async fn deploy<M: Metastore>(State(api): State<Arc<Api<M>>>, body: B
         let plan = plan.map_err(|error| refused(&error))?;
         return json(StatusCode::OK, &plan_of(&api.now(), &plan));
     }
-    let options = super::options::of_deploy(&deploy);
     let begun = api.conductor.launch(request).await;
     let operation = begun.map_err(|error| refused(&error))?.0;
-    // They hold from the first moment of the workers, which register later than this.
-    super::options::store(&api, &deploy.module, &options).await?;
     json(
         StatusCode::ACCEPTED,
         &Accepted {

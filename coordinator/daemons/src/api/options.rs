@@ -1,7 +1,7 @@
 //! Dynamic options and pauses.
 //!
 //! Relies on the metastore: what is written here is watched by workers. What must stay true: an option
-//! that the runtime does not declare is refused; a pause names a topology of the module.
+//! that the runtime does not declare is refused, never stored without effect.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use rama_api::{Deploy, Level, OptionInfo, OptionSetting};
 use rama_gateway::refusal::{Code, Refusal};
-use rama_metastore::value::{Paused, Setting, encode};
+use rama_metastore::value::{Paused, encode};
 use rama_metastore::{Key as StoredKey, Level as StoredLevel, Metastore, Txn, TxnOutcome};
 
 use super::{Answer, Api, json, module_name, modules, read};
@@ -42,23 +42,16 @@ pub(super) fn of_deploy(deploy: &Deploy) -> Vec<OptionSetting> {
     all
 }
 
-/// Stores options of a module.
-pub(super) async fn store<M: Metastore>(
-    api: &Api<M>,
-    module: &str,
-    settings: &[OptionSetting],
-) -> Result<(), Refusal> {
-    for setting in settings {
-        let key = key_of(module, setting);
-        let value = Setting {
-            value: setting.value.clone(),
-        };
-        let txn = Txn::new()
-            .put(api.space.key(&key), encode(&value))
-            .repeatable();
-        write(api, txn).await?;
-    }
-    Ok(())
+/// Refuses options: those that the runtime declares can be set, and so far it declares none.
+pub(super) fn check(module: &str, settings: &[OptionSetting]) -> Result<(), Refusal> {
+    let Some(first) = settings.first() else {
+        return Ok(());
+    };
+    let text = format!(
+        "could not set {} of module {module}: this release has no option of that name",
+        first.option
+    );
+    Err(Refusal::new(Code::Invalid, text).hint("`rama listOptions` shows those that there are"))
 }
 
 async fn write<M: Metastore>(api: &Api<M>, txn: Txn) -> Result<(), Refusal> {
@@ -71,16 +64,6 @@ async fn write<M: Metastore>(api: &Api<M>, txn: Txn) -> Result<(), Refusal> {
         Ok(TxnOutcome::Unknown { cause }) => Err(Refusal::new(Code::Unknown, cause)),
         Err(error) => Err(Refusal::new(Code::Unavailable, error.to_string())),
     }
-}
-
-fn key_of(module: &str, setting: &OptionSetting) -> StoredKey {
-    let level = match setting.level.clone() {
-        Level::Module => StoredLevel::Module,
-        Level::Topology(name) => StoredLevel::Topology(name),
-        Level::Depot(name) => StoredLevel::Depot(name),
-        Level::Pstate(name) => StoredLevel::PState(name),
-    };
-    StoredKey::Setting(module.to_owned(), level, setting.option.clone())
 }
 
 pub(super) async fn list<M: Metastore>(
@@ -118,7 +101,7 @@ pub(super) async fn set<M: Metastore>(
 ) -> Answer {
     modules::exists(&api.now(), &module_name(&module)?)?;
     let setting: OptionSetting = read(&body)?;
-    store(&api, &module, std::slice::from_ref(&setting)).await?;
+    check(&module, std::slice::from_ref(&setting))?;
     json(StatusCode::OK, &setting)
 }
 
@@ -129,8 +112,7 @@ pub(super) async fn unset<M: Metastore>(
 ) -> Answer {
     modules::exists(&api.now(), &module_name(&module)?)?;
     let setting: OptionSetting = read(&body)?;
-    let key = api.space.key(&key_of(&module, &setting));
-    write(&api, Txn::new().delete(key).repeatable()).await?;
+    check(&module, std::slice::from_ref(&setting))?;
     json(StatusCode::OK, &setting)
 }
 
