@@ -3,7 +3,7 @@
 //! Relies on the planner's worker machine for every decision and on one task of tokio to drive it. The
 //! process that runs the task threads gets [`Event`]s and gives [`Order`]s. What must stay true: the
 //! machine is asked with a fresh reading of the clock; after `Exit` nothing follows; the process ends
-//! when the loop does.
+//! when the loop does; nothing that the metastore owes keeps an order or `Exit` waiting for long.
 
 #[cfg(test)]
 mod tests;
@@ -11,7 +11,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rama_metastore::{Lease, LeaseState, Level, Metastore, Space};
+use rama_metastore::{Error, Lease, LeaseState, Level, Metastore, Space};
 use rama_planner::ids::{Epoch, GroupId};
 use rama_planner::limits::LEASE_MARGIN;
 use rama_planner::records::{WorkerDetails, WorkerLive, WorkerPhase};
@@ -30,6 +30,9 @@ const LEASE_LOOK: Duration = Duration::from_millis(200);
 
 /// Between two tries to get a lease.
 const GRANT_RETRY: Duration = Duration::from_millis(500);
+
+/// What giving the lease back may take: it ends by itself, the process has to end now.
+const REVOKE_MAX: Duration = Duration::from_secs(2);
 
 /// Where a task group is led, for its peers and clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +100,7 @@ impl Control {
             space,
             ttl,
             lease: None,
+            grants: JoinSet::new(),
             writes: JoinSet::new(),
             events,
             told: Told::default(),
@@ -133,6 +137,8 @@ struct Loop<M: Metastore> {
     space: Space,
     ttl: Duration,
     lease: Option<Lease>,
+    /// The lease that is asked for; one at most.
+    grants: JoinSet<Result<Lease, Error>>,
     writes: JoinSet<(u64, Written)>,
     events: mpsc::UnboundedSender<Event>,
     told: Told,
@@ -153,7 +159,19 @@ impl<M: Metastore> Loop<M> {
             tokio::select! {
                 change = self.follower.next() => match change {
                     Ok(change) => self.changed(change),
+                    Err(error @ Error::Closed { .. }) => self.closed(&error),
                     Err(error) => tracing::warn!(%error, "the metastore cannot be followed"),
+                },
+                Some(done) = self.grants.join_next() => match done {
+                    Ok(Ok(lease)) => {
+                        self.lease = Some(lease);
+                        self.look_at_lease();
+                    }
+                    Ok(Err(error)) => self.closed(&error),
+                    Err(error) => {
+                        tracing::error!(%error, "asking for a lease ended badly");
+                        self.input(Input::LeaseLost);
+                    }
                 },
                 Some(done) = self.writes.join_next() => match done {
                     Ok((NO_TOKEN, _)) => {}
@@ -196,6 +214,13 @@ impl<M: Metastore> Loop<M> {
         }
     }
 
+    /// The store is closed, for good. A lease that nobody keeps alive and a view that nobody follows
+    /// are as good as lost: the end is the same, and the next process opens a store of its own.
+    fn closed(&mut self, error: &Error) {
+        tracing::error!(%error, "the metastore cannot be used any more");
+        self.input(Input::LeaseLost);
+    }
+
     fn tell_settings(&mut self) {
         let module = self.machine.identity().module.as_str();
         let (paused, options) = (self.follower.paused(module), self.follower.settings(module));
@@ -232,7 +257,7 @@ impl<M: Metastore> Loop<M> {
     async fn effects(&mut self) -> bool {
         while let Some(effect) = self.machine.poll_effect() {
             match effect {
-                Effect::Grant => self.grant().await,
+                Effect::Grant => self.grant(),
                 Effect::Write { token, txn } => self.write(token, txn),
                 Effect::Open { held, epoch } => self.tell(Event::Open(held.group, epoch)),
                 Effect::Close { group } => self.tell(Event::Close(group)),
@@ -247,24 +272,31 @@ impl<M: Metastore> Loop<M> {
         false
     }
 
-    async fn grant(&mut self) {
-        loop {
-            match self.store.grant(self.ttl).await {
-                Ok(lease) => {
-                    self.lease = Some(lease);
-                    return self.look_at_lease();
+    /// Asks for a lease until there is one, or the store is closed.
+    fn grant(&mut self) {
+        let (store, ttl) = (self.store.clone(), self.ttl);
+        self.grants.spawn(async move {
+            loop {
+                match store.grant(ttl).await {
+                    Err(error) if !matches!(error, Error::Closed { .. }) => {
+                        tracing::warn!(%error, "no lease yet");
+                    }
+                    done => return done,
                 }
-                Err(error) => tracing::warn!(%error, "no lease yet"),
+                tokio::time::sleep(GRANT_RETRY).await;
             }
-            tokio::time::sleep(GRANT_RETRY).await;
-        }
+        });
     }
 
     async fn revoke(&mut self) {
-        if let Some(lease) = self.lease.take()
-            && let Err(error) = self.store.revoke(lease.id()).await
-        {
-            tracing::warn!(%error, "the lease ends by itself");
+        let Some(lease) = self.lease.take() else {
+            return;
+        };
+        let revoked = tokio::time::timeout(REVOKE_MAX, self.store.revoke(lease.id())).await;
+        match revoked {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the lease ends by itself"),
+            Err(_) => tracing::warn!("the metastore is away: the lease ends by itself"),
         }
     }
 

@@ -1,11 +1,13 @@
-//! A worker's control loop over the embedded metastore.
+//! A worker's control loop over the embedded metastore, and over one that is away or closed.
 
 use std::collections::BTreeSet;
 
-use rama_metastore::{Embedded, Scope};
+use futures_util::StreamExt;
+use rama_metastore::{Embedded, LeaseId, Listing, Scope, TxnOutcome, Versioned, Watch, WatchFrom};
 use rama_planner::ids::{Incarnation, InstanceId, ModuleName, NodeId, ReplicaId, WorkerIndex};
 use rama_planner::plan::GroupReplica;
 use rama_planner::records::{Desired, GroupIsr, WorkerAssignment};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::*;
@@ -191,4 +193,160 @@ async fn pauses_and_options_are_told_when_they_change() {
         (event == Event::Paused(Vec::new())).then_some(())
     })
     .await;
+}
+
+/// How a store answers one kind of request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    Well,
+    Away,
+    Closed,
+}
+
+/// A store whose leases can be away, and that can be closed under those who follow it.
+#[derive(Clone)]
+struct Moody {
+    store: Embedded,
+    grants: Mood,
+    revokes: Mood,
+    watches: watch::Sender<Mood>,
+}
+
+impl Moody {
+    async fn answers(mood: Mood) -> Result<(), Error> {
+        match mood {
+            Mood::Well => Ok(()),
+            Mood::Away => std::future::pending().await,
+            Mood::Closed => Err(Error::Closed {
+                attempt: "ask".to_owned(),
+            }),
+        }
+    }
+}
+
+impl Metastore for Moody {
+    async fn get(&self, key: &str) -> Result<Option<Versioned>, Error> {
+        self.store.get(key).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Listing, Error> {
+        self.store.list(prefix).await
+    }
+
+    async fn txn(&self, txn: rama_metastore::Txn) -> Result<TxnOutcome, Error> {
+        self.store.txn(txn).await
+    }
+
+    fn watch(&self, prefix: &str, from: WatchFrom) -> Watch {
+        let mut mood = self.watches.subscribe();
+        let closed = async move {
+            mood.wait_for(|mood| *mood == Mood::Closed).await.ok();
+        };
+        Watch::new(self.store.watch(prefix, from).take_until(Box::pin(closed)))
+    }
+
+    async fn grant(&self, ttl: Duration) -> Result<Lease, Error> {
+        Moody::answers(self.grants).await?;
+        self.store.grant(ttl).await
+    }
+
+    async fn revoke(&self, lease: LeaseId) -> Result<(), Error> {
+        Moody::answers(self.revokes).await?;
+        self.store.revoke(lease).await
+    }
+
+    async fn compact(&self, revision: u64) -> Result<(), Error> {
+        self.store.compact(revision).await
+    }
+}
+
+async fn moody(dir: &tempfile::TempDir, space: &Space) -> Moody {
+    let store = Embedded::open(dir.path().join("store")).await.unwrap();
+    assigned(&store, space).await;
+    Moody {
+        store,
+        grants: Mood::Well,
+        revokes: Mood::Well,
+        watches: watch::Sender::new(Mood::Well),
+    }
+}
+
+/// The end, and what was still led when it came.
+async fn end_of(heard: &mut Heard) -> (End, BTreeSet<GroupId>) {
+    let mut open = BTreeSet::new();
+    let exit = wait_for(heard, |event| {
+        match event {
+            Event::Open(group, _) => open.insert(group),
+            Event::Close(group) => open.remove(&group),
+            Event::Exit(end) => return Some(end),
+            _ => false,
+        };
+        None
+    });
+    // It comes within seconds; this tells a loop that hangs from one that ends.
+    let end = tokio::time::timeout(Duration::from_secs(60), exit).await;
+    (end.expect("the loop ends"), open)
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_lease() {
+    let dir = tempfile::tempdir().unwrap();
+    let space = Space::new("rama").unwrap();
+    let mut store = moody(&dir, &space).await;
+    store.grants = Mood::Away;
+    let (control, mut heard) = Control::start(store, space, identity(1), TTL);
+    control.order(Order::Stop);
+    assert_eq!(end_of(&mut heard).await.0, End::Stopped);
+}
+
+#[tokio::test]
+async fn an_exit_does_not_wait_for_a_metastore_that_is_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let space = Space::new("rama").unwrap();
+    let mut store = moody(&dir, &space).await;
+    store.revokes = Mood::Away;
+    let (control, mut heard) = Control::start(store, space, identity(1), TTL);
+    led(&mut heard, 1).await;
+    control.order(Order::Stop);
+    control.order(Order::Drained);
+    assert_eq!(end_of(&mut heard).await.0, End::Stopped);
+}
+
+#[tokio::test]
+async fn a_store_that_is_closed_ends_the_process_as_a_lease_that_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let space = Space::new("rama").unwrap();
+    let store = moody(&dir, &space).await;
+    let watches = store.watches.clone();
+    let (_control, mut heard) = Control::start(store, space.clone(), identity(1), TTL);
+    let mut open = BTreeSet::new();
+    wait_for(&mut heard, |event| {
+        if let Event::Open(group, _) = event {
+            open.insert(group);
+        }
+        (open.len() == 2).then_some(())
+    })
+    .await;
+    watches.send_replace(Mood::Closed);
+    let closed = |event| match event {
+        Event::Close(group) => Some(group),
+        Event::Exit(end) => panic!("{end:?} before the groups were closed"),
+        _ => None,
+    };
+    for _ in 0..2 {
+        let next = wait_for(&mut heard, closed);
+        let group = tokio::time::timeout(Duration::from_secs(60), next).await;
+        assert!(open.remove(&group.expect("the loop ends")));
+    }
+    assert_eq!(end_of(&mut heard).await, (End::LeaseOver, BTreeSet::new()));
+}
+
+#[tokio::test]
+async fn a_store_that_is_closed_gives_no_lease_and_ends_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let space = Space::new("rama").unwrap();
+    let mut store = moody(&dir, &space).await;
+    store.grants = Mood::Closed;
+    let (_control, mut heard) = Control::start(store, space, identity(1), TTL);
+    assert_eq!(end_of(&mut heard).await.0, End::LeaseOver);
 }
