@@ -3,6 +3,9 @@
 //! Relies on the built `word_count` program with the feature `etcd`. Everything is awaited by asking;
 //! nothing is timed. What must stay true: what was acknowledged is counted, once, whoever is killed.
 
+mod certificates;
+mod client;
+mod secure;
 mod world;
 
 use std::collections::BTreeMap;

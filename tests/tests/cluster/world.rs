@@ -13,14 +13,18 @@ use rama_api::{Accepted, MetastoreAddress, ModuleStatus, Operation, Outcome, Sec
 use rama_coordinator::artifacts::{TrustRoots, hash_of};
 use rama_coordinator::daemon::{Identity, Listen, conductor, supervisor};
 use rama_metastore::{Etcd, EtcdConfig, EtcdMember, EtcdServer, Space, free_ports};
+use rama_net::Role;
 use rama_planner::place::Scheduler;
-use rama_tests::http::Http;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
+
+use crate::certificates::Authority;
+use crate::client::{Client, Quic};
 
 /// Anything a test waits for takes far less.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -32,26 +36,55 @@ pub struct World {
     runtime: tokio::runtime::Runtime,
     stop: watch::Sender<bool>,
     daemons: Vec<JoinHandle<()>>,
-    conductor: u16,
-    nodes: Vec<(PathBuf, u16)>,
+    /// Who asks, where certificates are wanted.
+    operator: Option<Quic>,
+    conductor: Ports,
+    nodes: Vec<(PathBuf, Ports)>,
     _etcd: EtcdServer,
 }
 
-fn listen(rpc_port: u16, http_port: u16) -> Listen {
+/// Where a daemon answers.
+#[derive(Clone, Copy)]
+pub struct Ports {
+    /// Requests over QUIC.
+    pub rpc: u16,
+    /// HTTP.
+    pub http: u16,
+}
+
+impl Ports {
+    fn free() -> Ports {
+        let [rpc, http] = free_ports().expect("free ports");
+        Ports { rpc, http }
+    }
+}
+
+fn listen(ports: Ports) -> Listen {
     Listen {
         bind: Ipv4Addr::LOCALHOST.into(),
-        rpc_port,
-        http_port,
+        rpc_port: ports.rpc,
+        http_port: ports.http,
         host_internal: "127.0.0.1".into(),
         host_external: "127.0.0.1".into(),
     }
 }
 
 impl World {
-    /// A cluster with so many nodes.
+    /// A cluster with so many nodes, where nobody proves anything.
     pub fn start(nodes: usize) -> World {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-        let [client, peer, rpc, http] = free_ports().expect("free ports");
+        World::begin(dir, nodes, None)
+    }
+
+    /// A cluster that wants certificates of everyone.
+    pub fn start_secure(nodes: usize) -> (World, Authority) {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+        let authority = Authority::new(dir.path());
+        (World::begin(dir, nodes, Some(&authority)), authority)
+    }
+
+    fn begin(dir: TempDir, nodes: usize, authority: Option<&Authority>) -> World {
+        let [client, peer] = free_ports().expect("free ports");
         let member = EtcdMember::single(dir.path().join("etcd"), client, peer);
         let endpoint = member.endpoint();
         let mut etcd = member.start().expect("etcd starts");
@@ -61,58 +94,24 @@ impl World {
         let store = runtime
             .block_on(Etcd::connect(config))
             .expect("a metastore");
-        let space = Space::new("rama").expect("a root");
         let (stop, _) = watch::channel(false);
+        let operator = authority.map(|authority| {
+            let holder = authority.outsider("operator", &[Role::Operator]);
+            Quic::new(runtime.handle(), &holder, Role::Operator)
+        });
         let mut world = World {
             _dir: dir,
             runtime,
             stop,
             daemons: Vec::new(),
-            conductor: http,
+            operator,
+            conductor: Ports::free(),
             nodes: Vec::new(),
             _etcd: etcd,
         };
-        let home = world._dir.path().join("conductor");
-        let settings = conductor::Settings {
-            identity: Identity::claimed(&home).expect("an identity"),
-            listen: listen(rpc, http),
-            store: store.clone(),
-            space: space.clone(),
-            lease: LEASE,
-            dir: home,
-            scheduler: Scheduler::Dev,
-            roots: TrustRoots::default(),
-        };
-        world.daemon(|stopped| conductor::run(settings, stopped));
+        world.start_conductor(&store, authority);
         for node in 0..nodes {
-            let [rpc, http] = free_ports().expect("free ports");
-            let home = world._dir.path().join(format!("node-{node}"));
-            let settings = supervisor::Settings {
-                identity: Identity::claimed(&home).expect("an identity"),
-                listen: listen(rpc, http),
-                store: store.clone(),
-                space: space.clone(),
-                lease: LEASE,
-                dir: home.clone(),
-                labels: BTreeSet::new(),
-                cores: 2,
-                memory_bytes: 1 << 30,
-                roots: TrustRoots::default(),
-                metastore: MetastoreAddress {
-                    endpoints: vec![endpoint.clone()],
-                    root: "rama".into(),
-                    lease_ms: LEASE.as_millis() as u64,
-                    user: None,
-                    password_file: None,
-                    authority: None,
-                    certificate: None,
-                    key: None,
-                },
-                certificates: SecurityFiles::InsecureLoopback,
-                overrides: BTreeMap::new(),
-            };
-            world.daemon(|stopped| supervisor::run(settings, stopped));
-            world.nodes.push((home, http));
+            world.start_supervisor(node, &store, &endpoint, authority);
         }
         world.until("all nodes are there", || {
             let status = world.conductor().get("/v1/cluster");
@@ -121,6 +120,69 @@ impl World {
             })
         });
         world
+    }
+
+    fn start_conductor(&mut self, store: &Etcd, authority: Option<&Authority>) {
+        let home = self._dir.path().join("conductor");
+        let identity = match authority {
+            Some(authority) => authority.daemon("conductor", &[Role::Conductor]).0,
+            None => Identity::claimed(&home).expect("an identity"),
+        };
+        let settings = conductor::Settings {
+            identity,
+            listen: listen(self.conductor),
+            store: store.clone(),
+            space: Space::new("rama").expect("a root"),
+            lease: LEASE,
+            dir: home,
+            scheduler: Scheduler::Dev,
+            roots: TrustRoots::default(),
+        };
+        self.daemon(|stopped| conductor::run(settings, stopped));
+    }
+
+    fn start_supervisor(
+        &mut self,
+        node: usize,
+        store: &Etcd,
+        endpoint: &str,
+        authority: Option<&Authority>,
+    ) {
+        let name = format!("node-{node}");
+        let (ports, home) = (Ports::free(), self._dir.path().join(&name));
+        let (identity, certificates) = match authority {
+            Some(authority) => authority.daemon(&name, &[Role::Supervisor, Role::Worker]),
+            None => {
+                let identity = Identity::claimed(&home).expect("an identity");
+                (identity, SecurityFiles::InsecureLoopback)
+            }
+        };
+        let settings = supervisor::Settings {
+            identity,
+            listen: listen(ports),
+            store: store.clone(),
+            space: Space::new("rama").expect("a root"),
+            lease: LEASE,
+            dir: home.clone(),
+            labels: BTreeSet::new(),
+            cores: 2,
+            memory_bytes: 1 << 30,
+            roots: TrustRoots::default(),
+            metastore: MetastoreAddress {
+                endpoints: vec![endpoint.to_owned()],
+                root: "rama".into(),
+                lease_ms: LEASE.as_millis() as u64,
+                user: None,
+                password_file: None,
+                authority: None,
+                certificate: None,
+                key: None,
+            },
+            certificates,
+            overrides: BTreeMap::new(),
+        };
+        self.daemon(|stopped| supervisor::run(settings, stopped));
+        self.nodes.push((home, ports));
     }
 
     fn daemon<F, E>(
@@ -140,19 +202,36 @@ impl World {
         }));
     }
 
-    /// HTTP of the conductor.
-    pub fn conductor(&self) -> Http {
-        Http::new(format!("http://127.0.0.1:{}", self.conductor))
+    /// The conductor, asked by the operator.
+    pub fn conductor(&self) -> Client {
+        self.client(self.conductor)
     }
 
-    /// HTTP of a supervisor.
-    pub fn supervisor(&self, node: usize) -> Http {
-        Http::new(format!("http://127.0.0.1:{}", self.nodes[node].1))
+    /// A supervisor, asked by the operator.
+    pub fn supervisor(&self, node: usize) -> Client {
+        self.client(self.nodes[node].1)
     }
 
-    /// Home and HTTP port of each node.
-    pub fn nodes(&self) -> &[(PathBuf, u16)] {
+    fn client(&self, ports: Ports) -> Client {
+        match &self.operator {
+            Some(operator) => operator.at(ports.rpc),
+            None => Client::Http(ports.http),
+        }
+    }
+
+    /// Where the conductor answers.
+    pub fn conductor_ports(&self) -> Ports {
+        self.conductor
+    }
+
+    /// Home and ports of each node.
+    pub fn nodes(&self) -> &[(PathBuf, Ports)] {
         &self.nodes
+    }
+
+    /// Where connections of others than the operator live.
+    pub fn runtime(&self) -> &Handle {
+        self.runtime.handle()
     }
 
     /// What the conductor answers.
@@ -178,12 +257,9 @@ impl World {
         shape: Value,
     ) -> Result<Accepted, String> {
         let artifact = hash_of(program).expect("a program");
-        let url = format!(
-            "http://127.0.0.1:{}/v1/artifacts/{artifact}",
-            self.conductor
-        );
         let bytes = std::fs::read(program).expect("a program");
-        ureq::put(url).send(&bytes[..]).expect("uploaded");
+        self.conductor()
+            .put(&format!("/v1/artifacts/{artifact}"), bytes);
         let described = std::process::Command::new(program).arg("describe").output();
         let manifest: Value =
             serde_json::from_slice(&described.expect("it runs").stdout).expect("a manifest");
@@ -225,9 +301,9 @@ impl World {
 
     /// Destroys a module and waits until it is gone.
     pub fn destroy(&self, module: &str) {
-        let url = format!("http://127.0.0.1:{}/v1/modules/{module}", self.conductor);
-        let mut answer = ureq::delete(url).call().expect("it begins");
-        let accepted: Accepted = answer.body_mut().read_json().expect("accepted");
+        let answer = self.conductor().delete(&format!("/v1/modules/{module}"));
+        let accepted: Accepted =
+            serde_json::from_value(answer.expect("it begins")).expect("accepted");
         self.succeeds(accepted.operation);
         let status: ModuleStatus = self.get(&format!("/v1/modules/{module}"));
         assert_eq!(status.module_state, "NOT_ALIVE");
