@@ -2,7 +2,7 @@
 //!
 //! Relies on `find` (where it is), `http` and `quic` (how it is asked). Read those three, then
 //! `request`. What must stay true: nothing is repeated here, because only the caller knows whether
-//! doing it twice is safe (spec D-16); an answer that sends elsewhere (308) is followed, and whoever
+//! doing it twice is safe (spec D-16); an answer that sends elsewhere (308) is followed, and who
 //! gave it is not asked for the same module again.
 
 mod find;
@@ -102,7 +102,7 @@ impl Client {
 
     /// Reads a JSON document.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        let request = Request::new(Method::GET, path, Effect::Reads);
+        let request = self.request(Method::GET, path, Effect::Reads);
         self.document(&request).map(|(_, body)| body)
     }
 
@@ -113,25 +113,25 @@ impl Client {
         body: &Value,
         effect: Effect,
     ) -> Result<(HeaderMap, T)> {
-        let request = Request::new(Method::POST, path, effect);
+        let request = self.request(Method::POST, path, effect);
         self.document(&request.with(Content::Json(body)))
     }
 
     /// Ends something; reads a JSON document.
     pub fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        let request = Request::new(Method::DELETE, path, Effect::Changes);
+        let request = self.request(Method::DELETE, path, Effect::Changes);
         self.document(&request).map(|(_, body)| body)
     }
 
     /// Changes something; what is answered does not matter.
     pub fn change(&self, method: Method, path: &str, content: Content<'_>) -> Result<()> {
-        let request = Request::new(method, path, Effect::Changes).with(content);
+        let request = self.request(method, path, Effect::Changes).with(content);
         self.bytes(&request).map(drop)
     }
 
     /// Whether something is there.
     pub fn has(&self, path: &str) -> Result<bool> {
-        let request = Request::new(Method::HEAD, path, Effect::Reads);
+        let request = self.request(Method::HEAD, path, Effect::Reads);
         let answer = self.ask(&request)?;
         match answer.status {
             StatusCode::NOT_FOUND => Ok(false),
@@ -147,7 +147,7 @@ impl Client {
 
     /// Reads text as it comes.
     pub fn lines(&self, path: &str) -> Result<impl BufRead> {
-        let answer = self.checked(&Request::new(Method::GET, path, Effect::Reads))?;
+        let answer = self.checked(&self.request(Method::GET, path, Effect::Reads))?;
         Ok(BufReader::new(answer.body))
     }
 
@@ -159,7 +159,7 @@ impl Client {
         body: &Value,
         mut visit: impl FnMut(&str, &str) -> Result<bool>,
     ) -> Result<()> {
-        let request = Request::new(Method::POST, path, Effect::Reads);
+        let request = self.request(Method::POST, path, Effect::Reads);
         let answer = self.checked(&request.with(Content::Json(body)))?;
         let mut event = String::new();
         for line in BufReader::new(answer.body).lines() {
@@ -183,6 +183,13 @@ impl Client {
             format!("lost the server at {}: {cause}", self.found.place),
             "start it again; its data is kept",
         )
+    }
+
+    fn request<'a>(&self, method: Method, path: &'a str, effect: Effect) -> Request<'a> {
+        Request {
+            internal: self.internal(),
+            ..Request::new(method, path, effect)
+        }
     }
 
     fn document<T: DeserializeOwned>(&self, request: &Request<'_>) -> Result<(HeaderMap, T)> {

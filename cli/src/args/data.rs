@@ -1,7 +1,7 @@
 //! What can be typed to write and read data.
 //!
-//! Relies on clap's derive. What must stay true: the same words work on a development server and on a
-//! cluster.
+//! Relies on clap's derive. What must stay true: the same words work on a development server and
+//! on a cluster.
 
 use clap::{Args, Subcommand, ValueEnum};
 

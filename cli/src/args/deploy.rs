@@ -1,7 +1,7 @@
 //! What can be typed to change which modules a cluster has.
 //!
-//! Relies on clap's derive. What must stay true: every flag of Rama's `deploy` that a launch knows is
-//! accepted in Rama's spelling.
+//! Relies on clap's derive. What must stay true: every flag of Rama's `deploy` that a launch knows
+//! is accepted in Rama's spelling.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use super::Server;
 
 pub const DEPLOY: &str = asks!(
     "\
-BINARY is a module's own program (made with `rama::main!`, built with the feature `cluster`). It is
+BINARY is a module's own program (made with `rama::main!`, built with the feature `etcd`). It is
 asked what it defines (`BINARY describe`) and sent to the conductor unless that has it. The command
 ends well when the module is RUNNING; a launch that was rolled back ends it with exit code 4 and the
 reason. A conductor that goes away meanwhile is waited for, up to a minute.
@@ -22,7 +22,7 @@ Examples:
   rama deploy --action launch --binary target/release/word_count --module WordCount \\
       --tasks 8 --threads 4 --workers 2
   rama deploy --action launch --jar ./bank --module Bank --tasks 64 --threads 16 --workers 8 \\
-      --replicationFactor 3 --targetLabel ssd --topologyOptions 'etl,paused=true' --dry-run
+      --replicationFactor 3 --targetLabel ssd --metadata 'first try' --dry-run
   rama deploy --action launch --binary ./bank --module Bank --tasks 8 --threads 4 --workers 2 \\
       --config-overrides bank.toml --no-wait --output json"
 );

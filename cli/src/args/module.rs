@@ -1,7 +1,7 @@
 //! What can be typed about one module of a cluster.
 //!
-//! Relies on clap's derive. What must stay true: an instance that is not named is the one that serves
-//! reads.
+//! Relies on clap's derive. What must stay true: an instance that is not named is the one that
+//! serves reads.
 
 use clap::Args;
 use uuid::Uuid;
@@ -83,8 +83,8 @@ pub struct Topology {
 
 pub const LOGS: &str = asks!(
     "\
-WORKER is a number as `rama module-instance-status` shows it. The log comes from the supervisor of the
-worker's node; with --output json or jsonl each line is a JSON value.
+WORKER is a number as `rama module-instance-status` shows it. The log comes from the supervisor of
+the worker's node; with --output json or jsonl each line is a JSON value.
 
 Examples:
   rama logs Bank 0

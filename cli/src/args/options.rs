@@ -1,7 +1,7 @@
 //! What can be typed about the dynamic options of a module.
 //!
-//! Relies on clap's derive. What must stay true: the order of words is Rama's; a module has no object
-//! to be named, everything else has one.
+//! Relies on clap's derive. What must stay true: the order of words is Rama's; a module has no
+//! object to be named, everything else has one.
 
 use clap::{Args, ValueEnum};
 

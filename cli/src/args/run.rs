@@ -9,8 +9,8 @@ use clap::Args;
 
 pub const RUN: &str = works!(
     "\
-The program becomes this process; RAMA_CONFIG names the file of the settings, if there is one. A bare
-name is a file here. Exit code and output are the program's.
+The program becomes this process; RAMA_CONFIG names the file of the settings, if there is one. A
+bare name is a file here. Exit code and output are the program's.
 
 Examples:
   rama run ./target/release/my_client

@@ -41,9 +41,7 @@ impl Http {
         request: &Request<'_>,
         left: Option<Duration>,
     ) -> Result<Answer, Trouble> {
-        let head = HttpRequest::builder()
-            .method(&request.method)
-            .uri(format!("{url}{}", request.path));
+        let head = request.head(&format!("{url}{}", request.path));
         match request.content {
             Content::Nothing => self.run(head.body(()), left),
             Content::Json(value) => {

@@ -1,7 +1,7 @@
 //! Requests to processes of a cluster over QUIC.
 //!
-//! Relies on `rama_rpc` and on the certificates that the settings name. What must stay true: commands
-//! are synchronous, so the connection lives on a thread of its own and goes on answering while a
+//! Relies on `rama_rpc` and on the certificates that the settings name. What must stay true:
+//! commands are synchronous, so the connection lives on a thread of its own and goes on answering while a
 //! command waits for something else; only a request that was not sent is told as such.
 
 use std::error::Error;
@@ -200,9 +200,7 @@ fn identity(protection: Protection) -> Result<(Security, Uuid, Uuid, Role)> {
 }
 
 fn message(request: &Request<'_>) -> Result<HttpRequest<Body>, Trouble> {
-    let head = HttpRequest::builder()
-        .method(&request.method)
-        .uri(request.path);
+    let head = request.head(request.path);
     let message = match request.content {
         Content::Nothing => head.body(Body::empty()),
         Content::Json(value) => head

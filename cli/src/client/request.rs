@@ -1,15 +1,22 @@
 //! What is asked and answered, whatever carries it.
 //!
-//! Relies on the types of HTTP messages. What must stay true: a trouble says whether the request may
-//! have been carried out.
+//! Relies on the types of HTTP messages. What must stay true: a trouble says whether the request
+//! may have been carried out.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
+use axum::http::request::Builder;
 use axum::http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
+
+/// Says which names of hosts are wanted, when not those for programs outside of the cluster.
+pub const HOSTS: &str = "x-rama-hosts";
+
+/// The value of [`HOSTS`].
+pub const INTERNAL: &str = "internal";
 
 /// Whether a request may leave something behind, which decides what a lost answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +33,8 @@ pub struct Request<'a> {
     pub path: &'a str,
     pub effect: Effect,
     pub content: Content<'a>,
+    /// Names of hosts inside of the cluster are wanted.
+    pub internal: bool,
 }
 
 /// What is sent with it.
@@ -47,6 +56,16 @@ impl<'a> Request<'a> {
             path,
             effect,
             content: Content::Nothing,
+            internal: false,
+        }
+    }
+
+    /// The beginning of the message.
+    pub fn head(&self, uri: &str) -> Builder {
+        let head = axum::http::Request::builder().method(&self.method).uri(uri);
+        match self.internal {
+            true => head.header(HOSTS, INTERNAL),
+            false => head,
         }
     }
 

@@ -1,7 +1,7 @@
 //! `rama destroy`: the end of a module and its data.
 //!
-//! Relies on `DELETE /v1/modules/{module}`. What must stay true: nothing is destroyed without its name
-//! said twice.
+//! Relies on `DELETE /v1/modules/{module}`. What must stay true: nothing is destroyed without its
+//! name said twice.
 
 use rama_api::{Accepted, paths};
 

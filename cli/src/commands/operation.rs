@@ -1,7 +1,7 @@
 //! Following what a conductor does until its end.
 //!
-//! Relies on `GET /v1/operations/{operation}`, which waits for the next step. What must stay true: an
-//! operation goes on without who watches it, so that every end of the watching says its name; a
+//! Relies on `GET /v1/operations/{operation}`, which waits for the next step. What must stay true:
+//! an operation goes on without who watches it, so that every end of the watching says its name; a
 //! conductor that starts again is waited for, because it resumes what it began.
 
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! `rama set-option`, `rama unset-option` and `rama list-options`: settings of running modules.
 //!
-//! Relies on `/v1/modules/{module}/options`, which knows every option with its type and default. What
-//! must stay true: nothing is checked here that only the conductor can know.
+//! Relies on `/v1/modules/{module}/options`, which knows every option with its type and default.
+//! What must stay true: nothing is checked here that only the conductor can know.
 
 use axum::http::Method;
 use rama_api::{Level, OptionInfo, OptionSetting, paths};

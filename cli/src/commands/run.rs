@@ -1,7 +1,7 @@
 //! `rama run`: a program of the user's, told which cluster is meant.
 //!
-//! Relies on `RAMA_CONFIG`, from which programs take their settings. The program becomes this process,
-//! so that signals, output and exit code are its own.
+//! Relies on `RAMA_CONFIG`, from which programs take their settings. The program becomes this
+//! process, so that signals, output and exit code are its own.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;

@@ -1,8 +1,8 @@
 //! A conductor and a supervisor that answer from a script: what commands of a cluster speak to.
 //!
 //! Relies on `rama_api` for the shapes and on one router for HTTP and QUIC alike, as the real ones
-//! have. The module's name decides how its launch goes: `WordCount` well, `Doomed` badly, `Busy` not at
-//! all, `Slow` never ends, `Flaky` ends after a refusal, `Odd` ends without running. What must stay
+//! have. The module's name decides how its launch goes: `WordCount` well, `Doomed` badly, `Busy` not
+//! at all, `Slow` never ends, `Flaky` ends after a refusal, `Odd` ends without running. What must stay
 //! true: no answer depends on time.
 
 use std::collections::BTreeSet;
@@ -11,14 +11,14 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post, put};
 use axum::{Json, Router};
 use rama_api::*;
 use rama_gateway::refusal::{Code, Refusal};
-use rama_net::{Endpoint, EndpointConfig, Role, Security};
+use rama_net::{Endpoint, EndpointConfig, Peer, Role, Security};
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -37,8 +37,10 @@ const THEN: u64 = 1_795_280_596_000;
 pub struct Cluster {
     /// Where HTTP is spoken.
     pub url: String,
-    /// Where QUIC is spoken.
+    /// Where the conductor speaks QUIC.
     pub quic: SocketAddr,
+    /// Where the supervisor does.
+    pub node: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -79,36 +81,48 @@ pub fn cluster_with(security: Security, cluster: Uuid, node: Uuid) -> Cluster {
     let thread = std::thread::spawn(move || {
         let runtime = rama_gateway::dev::runtime(1).expect("a runtime");
         runtime.block_on(async {
-            let bind = ([127, 0, 0, 1], 0).into();
-            let config = EndpointConfig::new(bind, security, cluster, node, Role::Conductor, 1);
-            let endpoint = Endpoint::on_tokio(config).expect("an endpoint");
-            let quic = endpoint.local_address().expect("bound");
+            let endpoint = |role| {
+                let bind = ([127, 0, 0, 1], 0).into();
+                let security = security.clone();
+                let config = EndpointConfig::new(bind, security, cluster, node, role, 1);
+                let endpoint = Endpoint::on_tokio(config).expect("an endpoint");
+                let address = endpoint.local_address().expect("bound");
+                (endpoint, address)
+            };
+            let (conductor, quic) = endpoint(Role::Conductor);
+            let (supervisor, node) = endpoint(Role::Supervisor);
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
             let listener = listener.expect("a port");
             let http = listener.local_addr().expect("bound");
-            let router = router(Script {
-                ports: [quic.port(), http.port()],
+            let script = Script {
+                ports: [node.port(), http.port()],
                 ..script
-            });
-            let accepts = router.clone();
-            let requests = endpoint.clone();
-            tokio::spawn(async move {
-                while let Some(accepted) = requests.accept().await {
-                    tokio::spawn(rama_rpc::answer(accepted, accepts.clone()));
-                }
-            });
-            tokio::spawn(axum::serve(listener, router).into_future());
-            ready.send((http, quic)).expect("the test waits");
+            };
+            let routes = [
+                (conductor, router(script.clone())),
+                (supervisor, rest(script)),
+            ];
+            let http_routes = routes[0].1.clone();
+            for (endpoint, routes) in routes {
+                tokio::spawn(async move {
+                    while let Some(accepted) = endpoint.accept().await {
+                        tokio::spawn(rama_rpc::answer(accepted, routes.clone()));
+                    }
+                });
+            }
+            tokio::spawn(axum::serve(listener, http_routes).into_future());
+            ready.send((http, quic, node)).expect("the test waits");
             // The sender is dropped when the test fails, which is an end too.
             let _ = stopped.await;
         });
         // Requests that are never answered are left behind.
         runtime.shutdown_background();
     });
-    let (http, quic) = started.recv().expect("it started");
+    let (http, quic, node) = started.recv().expect("it started");
     Cluster {
         url: format!("http://{http}"),
         quic,
+        node,
         asked,
         stop: Some(stop),
         thread: Some(thread),
@@ -121,7 +135,7 @@ struct Script {
     artifacts: Arc<Mutex<BTreeSet<String>>>,
     /// The module of the operation under way, and how often it was refused.
     launched: Arc<Mutex<(String, u32)>>,
-    /// QUIC and HTTP.
+    /// Of the supervisor: QUIC and HTTP.
     ports: [u16; 2],
 }
 
@@ -160,6 +174,15 @@ fn router(script: Script) -> Router {
         .route(paths::WORKER_LOG, get(log))
         .route("/rest/{*rest}", any(elsewhere))
         .route("/supervisor/rest/{*rest}", post(data))
+        .fallback(async || Refusal::new(Code::NotFound, "could not find a route for this path"))
+        .with_state(script)
+}
+
+/// What a supervisor answers over QUIC.
+fn rest(script: Script) -> Router {
+    Router::new()
+        .route(paths::WORKER_LOG, get(log))
+        .route("/rest/{*rest}", post(data))
         .fallback(async || Refusal::new(Code::NotFound, "could not find a route for this path"))
         .with_state(script)
 }
@@ -526,9 +549,20 @@ async fn log(State(script): State<Script>, method: Method, uri: Uri) -> Answer {
 }
 
 /// A conductor sends what is meant for a module to a supervisor.
-async fn elsewhere(State(script): State<Script>, method: Method, uri: Uri) -> Response {
-    script.note(&method, &uri, &Value::Null);
-    let location = format!("http://127.0.0.1:{}/supervisor{uri}", script.ports[1]);
+async fn elsewhere(State(script): State<Script>, request: Request) -> Response {
+    script.note(request.method(), request.uri(), &Value::Null);
+    let hosts = request.headers().get("x-rama-hosts");
+    let host = match hosts.is_some_and(|hosts| hosts == "internal") {
+        true => "localhost",
+        false => "127.0.0.1",
+    };
+    let (quic, http) = (script.ports[0], script.ports[1]);
+    let uri = request.uri();
+    // Who asks over QUIC goes on over QUIC.
+    let location = match request.extensions().get::<Arc<Peer>>() {
+        Some(_) => format!("quic://{host}:{quic}{uri}"),
+        None => format!("http://{host}:{http}/supervisor{uri}"),
+    };
     (
         StatusCode::PERMANENT_REDIRECT,
         [(header::LOCATION, location)],

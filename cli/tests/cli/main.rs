@@ -1,9 +1,9 @@
 //! Every command as a process: what it prints, and how it ends.
 //!
 //! Read `command` (how one is run and shown), `demo` (the server they speak to: a real cluster with
-//! a small module) and `conductor` (a cluster that answers from a script), then `clients` (commands that
-//! ask a server), `deploy` and `cluster` (those that only a cluster understands), `local` (those that
-//! need none) and `dev` (servers as processes). Snapshots hold stdout, stderr and the exit code;
+//! a small module) and `conductor` (a cluster that answers from a script), then `clients` (commands
+//! that ask a server), `deploy` and `cluster` (those that only a cluster understands), `local` (those
+//! that need none) and `dev` (servers as processes). Snapshots hold stdout, stderr and the exit code;
 //! `INSTA_UPDATE=always cargo test -p rama-cli --test cli` writes them anew: read the difference
 //! before committing it. What changes from run to run is replaced by a word in capitals.
 

@@ -5,6 +5,7 @@
 //! when the way breaks after that the answer says that nobody knows.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, Query, Request, State};
@@ -13,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use rama_api::paths;
 use rama_gateway::refusal::{Code, Refusal};
-use rama_net::{Dial, Endpoint, Role, Roles};
+use rama_net::{Dial, Endpoint, Peer, Role, Roles};
 use rama_planner::ids::{ModuleName, NodeId};
 use rama_planner::records::{WorkerLive, WorkerPhase};
 use rama_planner::store::{Key, Value};
@@ -154,7 +155,9 @@ async fn redirect(
     let internal = headers
         .get("x-rama-hosts")
         .is_some_and(|value| value == "internal");
-    let locations = locations(&snapshot, internal);
+    // Who asks over QUIC goes on over QUIC: with security on nothing else is answered.
+    let quic = request.extensions().get::<Arc<Peer>>().is_some();
+    let locations = locations(&snapshot, internal, quic);
     let Some(first) = locations.first() else {
         let text = "no supervisor serves REST now";
         return Err(Refusal::new(Code::Unavailable, text));
@@ -177,8 +180,8 @@ fn put(response: &mut Response, name: &'static str, value: &str) {
     }
 }
 
-/// Addresses of supervisors that serve HTTP.
-fn locations(snapshot: &Snapshot, internal: bool) -> Vec<String> {
+/// Addresses of supervisors: all of them over QUIC, or those that serve HTTP.
+fn locations(snapshot: &Snapshot, internal: bool, quic: bool) -> Vec<String> {
     let supervisors = snapshot
         .view
         .entries()
@@ -192,7 +195,10 @@ fn locations(snapshot: &Snapshot, internal: bool) -> Vec<String> {
         } else {
             &process.host_external
         };
-        Some(format!("http://{host}:{}", process.http_port?))
+        match quic {
+            true => Some(format!("quic://{host}:{}", process.rpc_port)),
+            false => Some(format!("http://{host}:{}", process.http_port?)),
+        }
     };
     supervisors.filter_map(address).collect()
 }

@@ -1,8 +1,8 @@
 //! A module's program: what it says of itself, its hash, its bytes.
 //!
 //! Relies on `PROGRAM describe`, and on the file staying as it is while the command runs: the
-//! conductor compares the hash. What must stay true: a program that is no module's does not hold this
-//! command for ever, and nothing of it is sent.
+//! conductor compares the hash. What must stay true: a program that is no module's does not hold
+//! this command for ever, and nothing of it is sent.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -82,8 +82,8 @@ impl Program {
         if manifest.get("cluster") != Some(&Value::Bool(true)) {
             return Err(Failure::new(
                 Exit::Refused,
-                format!("{shown} was built without the feature `cluster`"),
-                "build it with `rama = { features = [\"cluster\"] }` in its Cargo.toml",
+                format!("{shown} was built without what a cluster needs"),
+                "build it with `--features etcd`, a feature that it passes on to `rama`",
             ));
         }
         Ok(manifest)
