@@ -36,7 +36,8 @@ build() {
 }
 
 alive() { # name
-    [ -f "$home/$1.pid" ] && kill -0 "$(cat "$home/$1.pid")" 2>/dev/null
+    # One that ended and that nobody waited for does not run.
+    [ -f "$home/$1.pid" ] && grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$(cat "$home/$1.pid")/status"
 }
 
 start() { # name, command…
@@ -54,7 +55,7 @@ stop() { # name
     pid="$(cat "$home/$1.pid")"
     kill "$pid"
     for _ in $(seq 100); do
-        kill -0 "$pid" 2>/dev/null || break
+        alive "$1" || break
         sleep 0.1
     done
     rm -f "$home/$1.pid"
@@ -108,7 +109,7 @@ TEXT
 wait_for_all() {
     for _ in $(seq 300); do
         local count
-        count="$("$rama" supervisors --output json 2>/dev/null | grep -c '"id"' || true)"
+        count="$("$rama" supervisors --timeout 2s --output json 2>/dev/null | grep -c '"id"' || true)"
         [ "$count" = "${#nodes[@]}" ] && return
         sleep 0.1
     done

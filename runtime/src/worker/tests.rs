@@ -60,6 +60,23 @@ async fn until_up<T, F: Future<Output = Result<T>>>(cluster: &Cluster, call: imp
     }
 }
 
+/// Waits until the links between all task threads are up, by lines that go everywhere: a stream whose
+/// link is down fails its first try, which an ACK append tells (D-20).
+async fn warm_up(cluster: &Cluster) {
+    let lines = cluster.depot(LINES);
+    let line = "warm up every link between any two task threads of both workers".to_owned();
+    let mut well = 0;
+    while well < 32 {
+        match lines.append(&line).await {
+            Ok(_) => well += 1,
+            Err(_) => {
+                well = 0;
+                cluster.sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+}
+
 /// 20.3, O-9: ack and read-your-write over processes, whichever worker the client speaks to.
 #[tokio::test]
 async fn two_workers_run_one_module() {
@@ -68,6 +85,7 @@ async fn two_workers_run_one_module() {
     let mut expected = 0;
     for worker in [&first, &second] {
         let cluster = worker.cluster();
+        warm_up(&cluster).await;
         let lines = cluster.depot(LINES);
         for _ in 0..20 {
             let line = "the quick brown fox jumps over the lazy dog".to_owned();
@@ -185,6 +203,7 @@ fn outside() -> RemoteConfig {
 async fn a_program_outside_does_not_notice_a_restart_beyond_latency() {
     let dir = tempfile::tempdir().unwrap();
     let (first, second) = two(dir.path(), &Words).await;
+    warm_up(&first.cluster()).await;
     let remote = RemoteModule::open(outside(), &Words).unwrap();
     let cluster = remote.cluster();
     let (lines, counts) = (cluster.depot(LINES), cluster.pstate(COUNTS));
@@ -208,6 +227,7 @@ async fn a_program_outside_does_not_notice_a_restart_beyond_latency() {
     for read in reads {
         assert_eq!(read.await.unwrap(), Some(2));
     }
+    warm_up(&cluster).await;
     lines.append(&line).await.unwrap();
     assert_eq!(counts.select(COUNTS.key("h")).await.unwrap(), Some(3));
     drop(remote);

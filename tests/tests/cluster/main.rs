@@ -80,7 +80,7 @@ fn a_module_is_launched_used_wounded_and_destroyed() {
     for supervisor in 0..2 {
         let http = world.supervisor(supervisor);
         for _ in 0..20 {
-            let body = json!({"data": "to be or not to be", "ackLevel": "ack"});
+            let body = json!({"data": "to be or not to be", "ackLevel": "appendAck"});
             http.post(APPEND, &body).expect("appended");
         }
     }

@@ -24,7 +24,7 @@ fn with_certificates_each_role_gets_its_own_and_no_more() {
     let (world, authority) = World::start_secure(1);
     let shape = json!({"tasks": 4, "threads": 2, "workers": 1});
     world.launch(&binary("word_count"), "WordCount", shape);
-    let line = json!({"data": "to be or not to be", "ackLevel": "ack"});
+    let line = json!({"data": "to be or not to be", "ackLevel": "appendAck"});
 
     // The operator and a client, through the supervisor, to a worker that proves itself too.
     let holder = authority.outsider("client", &[Role::Client]);
