@@ -37,7 +37,7 @@ build() {
 
 alive() { # name
     # One that ended and that nobody waited for does not run.
-    [ -f "$home/$1.pid" ] && grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$(cat "$home/$1.pid")/status"
+    [ -f "$home/$1.pid" ] && grep -qs '^State:[[:space:]]*[RSDTtIKWP]' "/proc/$(cat "$home/$1.pid")/status"
 }
 
 start() { # name, command…
