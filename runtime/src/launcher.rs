@@ -15,7 +15,7 @@ use futures_util::lock::Mutex;
 use rama_io::{Category, Env, Transport};
 
 use crate::catalog::{self, Catalog};
-use crate::cluster::{Cluster, Running};
+use crate::cluster::{Cluster, Numbers, Running};
 use crate::definition::Definition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Hosts;
@@ -134,7 +134,12 @@ impl<E: Env> Launcher<E> {
         let given = self.part.as_ref().and_then(|part| part.metrics.clone());
         let metrics = given.unwrap_or_else(|| Arc::new(ModuleMetrics::new(&layout)));
         let posts = self.start_threads(&layout, &metrics, &dir).await?;
-        self.cluster.install(Running::new(layout, metrics, posts));
+        let mut running = Running::new(layout, metrics, posts);
+        if self.part.is_some() {
+            // What a broken link left without an answer is sent again: it must be known again.
+            running = running.with_numbers(Numbers::new(self.cluster.random()));
+        }
+        self.cluster.install(running);
         Ok(())
     }
 

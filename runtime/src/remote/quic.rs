@@ -141,7 +141,7 @@ impl Links<GlommioEnv> for QuicLinks {
                 instance,
                 incarnation,
                 thread: served.thread,
-                newest: RefCell::default(),
+                heard: RefCell::default(),
             };
             while let Some(accepted) = endpoint.accept().await {
                 gate.admit(&served, accepted);
@@ -156,8 +156,9 @@ struct Gate {
     instance: Uuid,
     incarnation: u64,
     thread: u32,
-    /// By sending thread: the start that was heard last, and what it runs here.
-    newest: RefCell<BTreeMap<u32, (u64, Vec<AbortHandle>)>>,
+    /// By sending thread and lane: the stream that is heard. A new one takes its place, so that
+    /// nothing older is heard after something newer, and none is kept that has ended.
+    heard: RefCell<BTreeMap<(u32, Lane), (u64, AbortHandle)>>,
 }
 
 impl Gate {
@@ -182,14 +183,16 @@ impl Gate {
         };
         let (handle, registration) = AbortHandle::new_pair();
         if header.source_thread != CLIENTS {
-            let mut newest = self.newest.borrow_mut();
-            let (start, streams) = newest.entry(header.source_thread).or_default();
-            if *start != header.source_incarnation {
-                *start = header.source_incarnation;
-                streams.drain(..).for_each(|stream| stream.abort());
+            let (thread, start) = (header.source_thread, header.source_incarnation);
+            let mut heard = self.heard.borrow_mut();
+            if let Some((_, before)) = heard.insert((thread, lane), (start, handle)) {
+                before.abort();
             }
-            streams.retain(|stream| !stream.is_aborted());
-            streams.push(handle);
+            for other in Lane::ALL {
+                if let Some((_, old)) = heard.get(&(thread, other)).filter(|(of, _)| *of != start) {
+                    old.abort();
+                }
+            }
         }
         let serve = Abortable::new(served.clone().run(lane, receiver, sender), registration);
         served.env.spawn(lane.category(), async move {

@@ -244,13 +244,19 @@ async fn appends_that_a_crash_left_without_an_answer_are_taken_once() {
     let (first, mut second) = two(dir.path(), &Words).await;
     let remote = RemoteModule::open(outside(), &Words).unwrap();
     remote.set_routes(routes(&[&first, &second]));
+    // From outside, and from the other worker, whose HTTP clients come this way.
     let lines = remote.cluster().depot(LINES);
+    let inside = first.cluster().depot(LINES);
     let mut appended = 0;
     for start in 2..5 {
         let line = "one".to_owned();
         let under_way: Vec<_> = (0..200)
             .map(|_| lines.append_with(&line, AckLevel::AppendAck))
             .collect();
+        let from_inside: Vec<_> = (0..200)
+            .map(|_| inside.append_with(&line, AckLevel::AppendAck))
+            .collect();
+        appended += from_inside.len() as u64;
         appended += under_way.len() as u64;
         drop(second);
         second = Worker::bind(config_of(dir.path(), 1, start)).await.unwrap();
@@ -258,6 +264,9 @@ async fn appends_that_a_crash_left_without_an_answer_are_taken_once() {
         remote.set_routes(routes(&[&first, &second]));
         second.launch(&Words).await.unwrap();
         for append in under_way {
+            append.await.unwrap();
+        }
+        for append in from_inside {
             append.await.unwrap();
         }
     }
