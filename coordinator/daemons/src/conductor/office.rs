@@ -4,7 +4,6 @@
 //! unfinished is listed; after the lease is over nothing more is told to machines.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rama_control::{Change, Follower, clock, write};
 use rama_metastore::{Error, Lease, Metastore};
@@ -302,7 +301,7 @@ impl<'a, M: Metastore> Office<'a, M> {
         let beginning = Beginning {
             id: OperationId(Uuid::now_v7()),
             term: self.term,
-            now_ms: wall_ms(),
+            now_ms: crate::wall_ms(),
         };
         let intent = match self.intent(&wish, &beginning) {
             Ok(intent) if tries < BEGINNINGS_MAX => intent,
@@ -345,11 +344,4 @@ async fn follow(follower: &mut Follower) -> Result<Change, Error> {
             Err(error) => tracing::warn!(%error, "the metastore cannot be followed"),
         }
     }
-}
-
-/// The wall clock, for people: milliseconds since 1970.
-fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let ms = since.map_or(0, |since| since.as_millis());
-    u64::try_from(ms).unwrap_or(u64::MAX)
 }

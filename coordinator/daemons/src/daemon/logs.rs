@@ -2,6 +2,9 @@
 //!
 //! Relies on the files of `machine`. What must stay true: a log of any length is read in bounded pieces.
 
+#[cfg(test)]
+mod tests;
+
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +17,7 @@ use axum::routing::get;
 use rama_api::paths;
 use rama_gateway::refusal::{Code, Refusal};
 use serde::Deserialize;
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 /// Bytes of a log that are looked at for its last lines.
@@ -41,9 +45,15 @@ async fn log(
     Names((instance, worker)): Names<(Uuid, u32)>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Refusal> {
-    let path = find(&dir, instance, worker)?;
     let lines = wanted.lines.unwrap_or(200);
-    let (text, mut end) = tail(&path, lines)?;
+    let look = move || {
+        let path = find(&dir, instance, worker)?;
+        tail(&path, lines).map(|(text, end)| (path, text, end))
+    };
+    // Megabytes from a disk: other requests do not wait for them.
+    let looked = spawn_blocking(look).await;
+    let looked = looked.map_err(|error| Refusal::new(Code::Storage, error.to_string()))?;
+    let (path, text, mut end) = looked?;
     if wanted.follow.is_none() {
         return Ok(text.into_response());
     }
@@ -51,7 +61,9 @@ async fn log(
         yield Ok::<_, std::io::Error>(Bytes::from(text));
         loop {
             tokio::time::sleep(LOOK).await;
-            match since(&path, end) {
+            let of = path.clone();
+            let read = spawn_blocking(move || since(&of, end)).await;
+            match read.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
                 Ok(more) => {
                     end += more.len() as u64;
                     if !more.is_empty() {
@@ -81,27 +93,21 @@ fn find(dir: &Path, instance: Uuid, worker: u32) -> Result<PathBuf, Refusal> {
     })
 }
 
+/// The last lines of a log, and where it ends for now.
 fn tail(path: &Path, lines: usize) -> Result<(Vec<u8>, u64), Refusal> {
     let length = std::fs::metadata(path).map(|metadata| metadata.len());
     let length = length.map_err(|error| unreadable(path, &error))?;
-    let bytes = since(path, length.saturating_sub(TAIL_BYTES_MAX));
-    let bytes = bytes.map_err(|error| unreadable(path, &error))?;
-    let mut starts: Vec<usize> = std::iter::once(0)
-        .chain(
-            bytes
-                .iter()
-                .enumerate()
-                .filter(|(_, byte)| **byte == b'\n')
-                .map(|(at, _)| at + 1),
-        )
-        .filter(|start| *start < bytes.len())
-        .collect();
-    let from = starts
-        .split_off(starts.len().saturating_sub(lines))
-        .first()
-        .copied();
-    let end = length.max(length.saturating_sub(TAIL_BYTES_MAX) + bytes.len() as u64);
-    Ok((bytes[from.unwrap_or(bytes.len())..].to_vec(), end))
+    let from = length.saturating_sub(TAIL_BYTES_MAX);
+    let mut bytes = since(path, from).map_err(|error| unreadable(path, &error))?;
+    let end = from + bytes.len() as u64;
+    // The newline that ends the last line begins no other.
+    let whole = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    let newlines = whole.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+    let start = match lines.checked_sub(1) {
+        None => bytes.len(),
+        Some(before) => newlines.map(|(at, _)| at + 1).nth(before).unwrap_or(0),
+    };
+    Ok((bytes.split_off(start), end))
 }
 
 /// What stands behind an offset, at most so much at once.
@@ -116,25 +122,4 @@ fn since(path: &Path, from: u64) -> std::io::Result<Vec<u8>> {
 fn unreadable(path: &Path, error: &std::io::Error) -> Refusal {
     let text = format!("could not read {}: {error}", path.display());
     Refusal::new(Code::Storage, text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_lines_of_a_log_are_found_and_what_comes_after() {
-        let dir = tempfile::tempdir().unwrap();
-        let id = Uuid::from_u128(7);
-        let path = dir.path().join(format!("M-{id}-2.log"));
-        std::fs::write(&path, "one\ntwo\nthree\n").unwrap();
-        assert_eq!(find(dir.path(), id, 2).unwrap(), path);
-        assert!(find(dir.path(), id, 3).is_err());
-        let (text, end) = tail(&path, 2).unwrap();
-        assert_eq!(text, b"two\nthree\n");
-        assert_eq!(tail(&path, 100).unwrap().0, b"one\ntwo\nthree\n");
-        assert_eq!(tail(&path, 0).unwrap().0, b"");
-        std::fs::write(&path, "one\ntwo\nthree\nfour\n").unwrap();
-        assert_eq!(since(&path, end).unwrap(), b"four\n");
-    }
 }
