@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rama::prelude::*;
 use rama_gateway::config::Config;
+use rama_gateway::gate::Door;
 use rama_gateway::server::{Server, bind};
 
 use crate::cluster::{self, Outcome, RECORDS, Records};
@@ -49,7 +50,7 @@ pub fn measure(dir: &std::path::Path, seconds: f64, limit: &DeviceLimit) -> Outc
 async fn over_loopback(cluster: &Cluster, seconds: f64, limit: &DeviceLimit) -> Outcome<Row> {
     let config = Config::default();
     let listener = bind(config.http.host, 0, 1).await?;
-    let server = Server::start(listener, cluster.clone(), config.http.limits())?;
+    let server = Server::start(listener, cluster.clone(), config.http.limits(), Door::Open)?;
     let address = server.address().to_string();
     let client = tokio::task::spawn_blocking(move || -> std::io::Result<_> {
         let mut connection = Loopback::connect(&address)?;

@@ -1,17 +1,19 @@
 //! Clients: typed and JSON calls into a cluster, from any program and any executor.
 //!
 //! Relies on messages and oneshot replies only, so that its futures run anywhere. Reading order:
-//! `depot` (appends, typed and JSON), `pstate` (typed reads), `json` (the rest by names, for HTTP and
-//! the command line), `watch` (values that follow changes), `select` (a read on its task).
+//! `module` (the objects of one), `depot` (appends, typed and JSON), `pstate` (typed reads), `json` (the
+//! rest by names, for HTTP and the command line), `watch` (values that follow changes), `select` (a read on its task).
 //! What must stay true: a dropped reply means "unknown" for an append and "unavailable" for a read;
 //! a handle survives restarts of its module.
 
 pub(crate) mod depot;
 pub(crate) mod json;
+pub(crate) mod module;
 pub(crate) mod pstate;
 pub(crate) mod select;
 pub(crate) mod watch;
 
 pub use depot::DepotClient;
+pub use module::ModuleClient;
 pub use pstate::PStateClient;
 pub use watch::Watch;

@@ -4,28 +4,32 @@
 //! a handle outlives the modules and restarts behind it; what is down is `unavailable` and works
 //! again when it is back.
 
+pub(crate) mod running;
+
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 use rama_wire::Record;
 
-use crate::client::{DepotClient, PStateClient};
+use crate::client::{DepotClient, ModuleClient, PStateClient};
 use crate::dead_letters::{self, DeadLetter, DeadLetterRecord, Settling};
+use crate::definition::Definition;
 use crate::depot_def::Depot;
 use crate::error::{Error, Result};
 use crate::host::Timer;
+use crate::in_process_cluster::define;
 use crate::layout::Layout;
-use crate::message::{AppendRequest, ClientRequest, Control, Message, Post, Reply};
-use crate::metrics::ModuleMetrics;
-use crate::producers::Numbered;
+use crate::message::{ClientRequest, Control};
+use crate::module::Module;
 use crate::pstate::PState;
+use crate::remote_cluster::Connection;
 use crate::schema::Root;
 use crate::status::{self, Status};
+
+pub(crate) use running::{Answers, Deadline, Numbers, Running};
 
 /// A cluster, as clients and operators see it. Cheap to clone, usable from any thread and under any
 /// executor.
@@ -33,7 +37,8 @@ use crate::status::{self, Status};
 /// # Errors
 /// Calls while a module restarts answer `unavailable`; calls that were under way when it stopped
 /// answer `unknown` (appends) or `unavailable` (everything else). The same handle works again when
-/// the module is back.
+/// the module is back. Over a connection ([`Cluster::connect`]) calls wait for a worker that
+/// restarts, for as long as their deadline allows.
 #[derive(Clone)]
 pub struct Cluster {
     inner: Arc<Inner>,
@@ -44,198 +49,50 @@ struct Inner {
     modules: RwLock<BTreeMap<String, Arc<Running>>>,
     timer: Arc<dyn Timer>,
     random: AtomicU64,
+    /// The way to a cluster of other processes.
+    connection: Option<Connection>,
 }
 
-/// A launched module and how to reach it.
-pub(crate) struct Running {
-    pub(crate) layout: Arc<Layout>,
-    pub(crate) metrics: Arc<ModuleMetrics>,
-    /// Empty while it is stopped.
-    posts: Arc<[Arc<dyn Post>]>,
-    /// None within a process, whose task threads answer or are gone.
-    deadline: Option<Deadline>,
-    /// None where nothing is ever sent twice.
-    numbers: Option<Numbers>,
-}
+/// A cluster's handle that does not keep its connection open.
+pub(crate) struct WeakCluster(Weak<Inner>);
 
-/// Numbers the appends of a program to each partition, so that they may be sent again.
-pub(crate) struct Numbers {
-    producer: u64,
-    /// The last number, by task and depot.
-    last: Mutex<BTreeMap<(u32, u16), u64>>,
-}
-
-impl Numbers {
-    /// For a program with a random id; 0 is none.
-    pub(crate) fn new(producer: u64) -> Numbers {
-        Numbers {
-            producer: producer.max(1),
-            last: Mutex::default(),
-        }
-    }
-}
-
-/// When a call to another process is given up.
-#[derive(Clone)]
-pub(crate) struct Deadline {
-    pub(crate) after: Duration,
-    pub(crate) timer: Arc<dyn Timer>,
-}
-
-impl Deadline {
-    /// Waits for `answer`, or until it is too late for it.
-    pub(crate) async fn bound<T>(
-        this: Option<&Deadline>,
-        answer: impl Future<Output = Result<T>>,
-        late: impl FnOnce(Duration) -> Error,
-    ) -> Result<T> {
-        let Some(Deadline { after, timer }) = this else {
-            return answer.await;
-        };
-        match select(pin!(answer), timer.sleep(*after)).await {
-            Either::Left((answer, _)) => answer,
-            Either::Right(_) => Err(late(*after)),
-        }
-    }
-}
-
-impl Running {
-    pub(crate) fn new(
-        layout: Arc<Layout>,
-        metrics: Arc<ModuleMetrics>,
-        posts: Arc<[Arc<dyn Post>]>,
-    ) -> Running {
-        Running {
-            layout,
-            metrics,
-            posts,
-            deadline: None,
-            numbers: None,
-        }
-    }
-
-    pub(crate) fn with_deadline(self, deadline: Deadline) -> Running {
-        Running {
-            deadline: Some(deadline),
-            ..self
-        }
-    }
-
-    /// Appends carry numbers from now on.
-    pub(crate) fn with_numbers(self, numbers: Numbers) -> Running {
-        let numbers = Some(numbers);
-        Running { numbers, ..self }
-    }
-
-    /// Sends an append that `request` makes of its number.
-    pub(crate) fn post_append(
-        &self,
-        (task, depot): (u32, u16),
-        request: impl FnOnce(Option<Numbered>) -> AppendRequest,
-    ) -> Result<()> {
-        let Some(Numbers { producer, last }) = &self.numbers else {
-            return self.post(task, ClientRequest::Append(request(None)));
-        };
-        // Held while it is sent, so that numbers arrive in their order.
-        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-        let sequence = last.entry((task, depot)).or_default();
-        *sequence += 1;
-        let numbered = Numbered {
-            producer: *producer,
-            sequence: *sequence,
-        };
-        self.post(task, ClientRequest::Append(request(Some(numbered))))
-    }
-
-    pub(crate) fn deadline(&self) -> Option<&Deadline> {
-        self.deadline.as_ref()
-    }
-
-    /// The same module without its threads.
-    pub(crate) fn stopped(&self) -> Running {
-        self.metrics.on_stop();
-        let (layout, metrics) = (self.layout.clone(), self.metrics.clone());
-        Running {
-            layout,
-            metrics,
-            posts: Arc::new([]),
-            deadline: self.deadline.clone(),
-            numbers: None,
-        }
-    }
-
-    pub(crate) fn is_up(&self) -> bool {
-        !self.posts.is_empty()
-    }
-
-    fn down(&self) -> Error {
-        Error::unavailable(format!(
-            "module {} is not running, nothing was done; retry when it is back",
-            self.layout.module
-        ))
-    }
-
-    /// Sends a request to a task.
-    pub(crate) fn post(&self, task: u32, request: ClientRequest) -> Result<()> {
-        let post = self
-            .posts
-            .get(self.layout.thread_of(task) as usize)
-            .ok_or_else(|| self.down())?;
-        post.post(Message::Client(request)).map_err(|_| self.down())
-    }
-
-    /// Sends a read to a task and waits for its answer.
-    pub(crate) async fn ask<T>(
-        &self,
-        task: u32,
-        request: impl FnOnce(Reply<T>) -> ClientRequest,
-    ) -> Result<T> {
-        let (reply, answer) = oneshot::channel();
-        self.post(task, request(reply))?;
-        let answer = async { answer.await.unwrap_or_else(|_| Err(self.down())) };
-        Deadline::bound(self.deadline(), answer, |after| self.late(after)).await
-    }
-
-    /// Sends a command to every task thread and waits for all.
-    pub(crate) async fn command(
-        &self,
-        threads: impl IntoIterator<Item = u32>,
-        control: impl Fn(Reply<()>) -> Control,
-    ) -> Result<()> {
-        let mut answers = Vec::new();
-        for thread in threads {
-            let (reply, answer) = oneshot::channel();
-            let post = self.posts.get(thread as usize).ok_or_else(|| self.down())?;
-            post.post(Message::Control(control(reply)))
-                .map_err(|_| self.down())?;
-            answers.push(answer);
-        }
-        for answer in answers {
-            let answer = async { answer.await.unwrap_or_else(|_| Err(self.down())) };
-            Deadline::bound(self.deadline(), answer, |after| self.late(after)).await?;
-        }
-        Ok(())
-    }
-
-    fn late(&self, after: Duration) -> Error {
-        Error::unavailable(format!(
-            "module {} did not answer within {after:?}; retry",
-            self.layout.module
-        ))
+impl WeakCluster {
+    /// The handle, while there is another one.
+    pub(crate) fn upgrade(&self) -> Option<Cluster> {
+        self.0.upgrade().map(|inner| Cluster { inner })
     }
 }
 
 impl Cluster {
     pub(crate) fn new(id: u128, seed: u64, timer: Arc<dyn Timer>) -> Cluster {
+        Cluster::over(id, seed, timer, None)
+    }
+
+    /// The handle of a cluster of other processes, if there is a connection.
+    pub(crate) fn over(
+        id: u128,
+        seed: u64,
+        timer: Arc<dyn Timer>,
+        connection: Option<Connection>,
+    ) -> Cluster {
         let inner = Inner {
             id: format!("{id:032x}"),
             modules: RwLock::default(),
             timer,
             random: AtomicU64::new(seed),
+            connection,
         };
         Cluster {
             inner: Arc::new(inner),
         }
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakCluster {
+        WeakCluster(Arc::downgrade(&self.inner))
+    }
+
+    pub(crate) fn connection(&self) -> Option<&Connection> {
+        self.inner.connection.as_ref()
     }
 
     /// A client of a depot. When several modules have a depot of that name, go through
@@ -252,9 +109,32 @@ impl Cluster {
 
     /// The same calls for the objects of one module.
     pub fn module(&self, name: &str) -> ModuleClient {
-        ModuleClient {
-            cluster: self.clone(),
-            module: name.to_owned(),
+        ModuleClient::new(self.clone(), name.to_owned())
+    }
+
+    /// Clients of the objects of `module`, whose code this program has. On a connection this looks
+    /// up where the module runs and follows it from now on; [`Cluster::depot`] and the like find its
+    /// objects after that, too.
+    ///
+    /// # Errors
+    /// `NotFound` when no such module runs; `Rejected` when other code runs under its name, with both
+    /// versions' interfaces; `Invalid` when its definition has mistakes; `Unavailable` while the
+    /// module is down or the cluster cannot be asked.
+    pub async fn open(&self, module: &dyn Module) -> Result<ModuleClient> {
+        let definition = define(module)?;
+        let name = definition.module.clone();
+        if let Some(connection) = self.connection() {
+            connection.follow(self, &definition).await?;
+        }
+        let running = self.running(&name)?;
+        check_code(
+            &name,
+            definition.interface(),
+            running.layout.definition.interface(),
+        )?;
+        match running.is_up() {
+            true => Ok(ModuleClient::new(self.clone(), name)),
+            false => Err(running.down()),
         }
     }
 
@@ -268,14 +148,15 @@ impl Cluster {
         self.read().keys().cloned().collect()
     }
 
-    /// A snapshot for operators.
+    /// A snapshot for operators. What other processes run is measured there, and not shown here.
     pub fn status(&self) -> Status {
         let modules = self.read().values().cloned().collect::<Vec<_>>();
+        let modules = modules.iter().filter(|running| !running.is_outside());
         let status =
             |found: &Arc<Running>| status::of(&found.layout, &found.metrics, found.is_up());
         Status {
             cluster: self.inner.id.clone(),
-            modules: modules.iter().map(status).collect(),
+            modules: modules.map(status).collect(),
         }
     }
 
@@ -283,7 +164,7 @@ impl Cluster {
     ///
     /// # Errors
     /// `NotFound` when no such module is launched.
-    pub fn definition(&self, module: &str) -> Result<crate::definition::Definition> {
+    pub fn definition(&self, module: &str) -> Result<Definition> {
         Ok(self.running(module)?.layout.definition.clone())
     }
 
@@ -316,7 +197,8 @@ impl Cluster {
     /// its sources, ticks not counted (T-3).
     ///
     /// # Errors
-    /// `Unavailable` after `timeout`, with the count reached; or when the module stops.
+    /// `Unavailable` after `timeout`, with the count reached; or when the module stops. `Rejected`
+    /// over a connection, where nothing is known of it.
     pub async fn wait_for_processed(
         &self,
         module: &str,
@@ -325,6 +207,11 @@ impl Cluster {
         timeout: Duration,
     ) -> Result<()> {
         let (running, index) = self.topology_of(module, topology)?;
+        if running.is_outside() {
+            let text =
+                format!("progress of {module} is measured by its workers; ask them over HTTP");
+            return Err(Error::rejected(text));
+        }
         if !running.is_up() {
             return Err(running.down());
         }
@@ -436,6 +323,15 @@ impl Cluster {
         self.inner.timer.sleep(duration).await;
     }
 
+    /// A module with the deadline of a call.
+    pub(crate) fn bounded(&self, running: Arc<Running>, within: Option<Duration>) -> Arc<Running> {
+        let Some(after) = within else {
+            return running;
+        };
+        let timer = self.inner.timer.clone();
+        Arc::new(running.within(Deadline { after, timer }))
+    }
+
     /// The next number of a sequence that is seeded in a simulation.
     pub(crate) fn random(&self) -> u64 {
         let step = 0x9e37_79b9_7f4a_7c15_u64;
@@ -459,6 +355,13 @@ impl Cluster {
             if module.is_none_or(|wanted| wanted == name) {
                 *running = Arc::new(running.stopped());
             }
+        }
+    }
+
+    /// Marks a module as stopped: calls answer with `reason`.
+    pub(crate) fn stop_because(&self, module: &str, reason: &Error) {
+        if let Some(running) = self.write().get_mut(module) {
+            *running = Arc::new(running.stopped_because(reason));
         }
     }
 
@@ -558,6 +461,18 @@ impl std::fmt::Debug for Cluster {
     }
 }
 
+/// Whether a program whose code has the interface `ours` may use the module that runs as `theirs`.
+pub(crate) fn check_code(module: &str, ours: u64, theirs: u64) -> Result<()> {
+    if ours == theirs {
+        return Ok(());
+    }
+    Err(Error::rejected(format!(
+        "this program has other code of {module} than the one that runs: its objects have interface \
+         {ours:016x}, those that run {theirs:016x}; build it from the version that runs (`describe` \
+         of both programs shows what differs), or deploy this one"
+    )))
+}
+
 /// The threads that a command for a topology goes to.
 fn control_threads(running: &Running, topology: u16) -> std::ops::Range<u32> {
     match running.layout.topologies[usize::from(topology)].kind {
@@ -566,24 +481,5 @@ fn control_threads(running: &Running, topology: u16) -> std::ops::Range<u32> {
             let thread = running.layout.thread_of(0);
             thread..thread + 1
         }
-    }
-}
-
-/// The objects of one module of a cluster.
-#[derive(Clone, Debug)]
-pub struct ModuleClient {
-    cluster: Cluster,
-    module: String,
-}
-
-impl ModuleClient {
-    /// A client of one of its depots.
-    pub fn depot<T: Record>(&self, depot: Depot<T>) -> DepotClient<T> {
-        DepotClient::new(self.cluster.clone(), Some(self.module.clone()), depot)
-    }
-
-    /// A client of one of its PStates.
-    pub fn pstate<S: Root>(&self, pstate: PState<S>) -> PStateClient<S> {
-        PStateClient::new(self.cluster.clone(), Some(self.module.clone()), pstate)
     }
 }

@@ -6,6 +6,7 @@
 //! an engine whose catalog pinned others translates (0 is the system's).
 
 pub mod fault;
+mod interface;
 
 use std::fmt;
 use std::sync::Arc;

@@ -44,7 +44,11 @@ pub(crate) enum Pending {
 
 /// Takes the records of a client into the log (D-14).
 pub(crate) fn append<E: Env>(thread: &Thread<E>, request: AppendRequest) {
+    if !request.departs() {
+        return;
+    }
     let AppendRequest {
+        departure: _,
         task,
         depot,
         records,

@@ -4,6 +4,7 @@
 //! work may have been done ([`ErrorKind::Unknown`], spec D-16). Texts are lower case, name what was
 //! attempted on what, and never include their source: the chain is printed once, by `{:#}`.
 
+use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -76,6 +77,17 @@ impl ErrorKind {
     }
 }
 
+/// What became of a call that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// Nothing was done.
+    NotDone,
+    /// It was done, and what was to follow from it failed: do not do it again.
+    Done,
+    /// It may have been done.
+    Unknown,
+}
+
 /// A failure: its kind, one sentence, and what caused it.
 pub struct Error {
     kind: ErrorKind,
@@ -104,6 +116,27 @@ impl Error {
         self.kind
     }
 
+    /// What became of the call.
+    pub fn outcome(&self) -> Outcome {
+        match self.kind {
+            ErrorKind::Failed => Outcome::Done,
+            ErrorKind::Unknown | ErrorKind::Storage => Outcome::Unknown,
+            ErrorKind::Unavailable
+            | ErrorKind::Invalid
+            | ErrorKind::Rejected
+            | ErrorKind::NotFound
+            | ErrorKind::Fenced
+            | ErrorKind::Corrupt
+            | ErrorKind::Closed => Outcome::NotDone,
+        }
+    }
+
+    /// Whether the same call may succeed later, and does nothing twice. What is idempotent, such as
+    /// a read, may be called again after [`Outcome::Unknown`], too.
+    pub fn is_retryable(&self) -> bool {
+        self.kind == ErrorKind::Unavailable
+    }
+
     /// The sentence without its causes.
     pub fn text(&self) -> &str {
         &self.text
@@ -127,6 +160,12 @@ impl Error {
 
     pub(crate) fn unknown(text: impl Into<String>) -> Error {
         Error::new(ErrorKind::Unknown, text)
+    }
+}
+
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Error {
+        match never {}
     }
 }
 
@@ -186,6 +225,18 @@ impl StdError for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_tells_whether_the_work_was_done_and_may_be_tried_again() {
+        let of = |kind| Error::new(kind, "x");
+        for kind in ErrorKind::ALL {
+            let (outcome, retryable) = (of(kind).outcome(), of(kind).is_retryable());
+            assert!(!retryable || outcome == Outcome::NotDone, "{kind:?}");
+        }
+        assert_eq!(of(ErrorKind::Unknown).outcome(), Outcome::Unknown);
+        assert_eq!(of(ErrorKind::Failed).outcome(), Outcome::Done);
+        assert!(of(ErrorKind::Unavailable).is_retryable());
+    }
 
     #[test]
     fn the_alternate_form_prints_the_chain_once() {

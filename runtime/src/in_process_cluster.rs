@@ -18,9 +18,9 @@ use crate::cluster::Cluster;
 use crate::definition::Definition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::{self, HostTimer, Hosts, JobReceiver};
-use crate::launcher::{Launcher, open_catalog};
-use crate::layout::ModuleOptions;
+use crate::launcher::{Launcher, open_catalog, options};
 use crate::module::Module;
+use crate::options::{Level, Settings};
 
 /// How to build an [`InProcessCluster`].
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub struct Builder {
     threads: u32,
     dir: Option<PathBuf>,
     pinned: bool,
-    options: ModuleOptions,
+    options: Settings,
 }
 
 impl Builder {
@@ -60,8 +60,16 @@ impl Builder {
         self
     }
 
-    /// Settings of the modules.
-    pub fn options(mut self, options: ModuleOptions) -> Builder {
+    /// Options that hold for each module from its first moment, until others are set on it.
+    ///
+    /// ```
+    /// use rama_runtime::InProcessCluster;
+    /// use rama_runtime::options::{Level, Settings};
+    ///
+    /// let options = Settings::new().with(Level::Module, "depot.microbatch.max.records", 100);
+    /// let cluster = InProcessCluster::builder().options(options);
+    /// ```
+    pub fn options(mut self, options: Settings) -> Builder {
         self.options = options;
         self
     }
@@ -70,7 +78,8 @@ impl Builder {
     ///
     /// # Errors
     /// With the remedy, when the machine lacks something (io_uring, locked memory); `Rejected` when
-    /// another process uses the directory; `Corrupt` when its catalog is damaged.
+    /// another process uses the directory; `Corrupt` when its catalog is damaged; `Invalid` for
+    /// options that do not exist.
     pub fn start(self) -> Result<InProcessCluster> {
         crate::block_on(self.start_async())
     }
@@ -79,9 +88,14 @@ impl Builder {
         if self.threads == 0 {
             return Err(Error::invalid("a cluster needs at least one task thread"));
         }
+        options::usable(&self.options)?;
         let home = Home::open(self.dir.as_deref())?;
         let (hosts, receivers) = Hosts::<GlommioEnv>::new(GlommioTransport, self.threads);
-        let pool = start_pool(self.pinned, receivers)?;
+        let pin = match self.pinned {
+            true => Pin::Cores,
+            false => Pin::Unpinned,
+        };
+        let pool = start_pool(pin, receivers)?;
         let catalog = open_catalog(&hosts, &home.path, new_identity()).await;
         let catalog = catalog.inspect_err(|_| hosts.quit())?;
         let seed = new_identity() as u64;
@@ -90,12 +104,11 @@ impl Builder {
         let storage = rama_storage::GroupOptions::default();
         let launcher = Launcher::new(cluster, hosts.clone(), home.path.clone(), catalog, storage)?;
         Ok(InProcessCluster {
-            launcher,
+            launcher: launcher.with_settings(self.options),
             hosts,
             pool: Some(pool),
             home,
             tasks: self.tasks,
-            options: self.options,
         })
     }
 }
@@ -109,19 +122,17 @@ pub struct InProcessCluster {
     pool: Option<Pool>,
     home: Home,
     tasks: u32,
-    options: ModuleOptions,
 }
 
 impl InProcessCluster {
     /// A builder with 4 tasks on 2 threads and a temporary directory.
     pub fn builder() -> Builder {
-        let options = ModuleOptions::default();
         Builder {
             tasks: 4,
             threads: 2,
             dir: None,
             pinned: false,
-            options,
+            options: Settings::new(),
         }
     }
 
@@ -160,9 +171,7 @@ impl InProcessCluster {
     /// # Errors
     /// As [`InProcessCluster::launch`].
     pub async fn launch_dyn(&self, module: &dyn Module) -> Result<()> {
-        self.launcher
-            .launch(define(module)?, self.tasks, self.options.clone())
-            .await
+        self.launcher.launch(define(module)?, self.tasks).await
     }
 
     /// Replaces the code of a running module: stop, then start over the same data (T-2). Records in
@@ -171,9 +180,45 @@ impl InProcessCluster {
     /// # Errors
     /// As [`InProcessCluster::launch`]; a refused update leaves the module as it runs.
     pub async fn update(&self, module: impl Module) -> Result<()> {
-        self.launcher
-            .update(define(&module)?, self.options.clone())
-            .await
+        self.launcher.update(define(&module)?).await
+    }
+
+    /// Sets a dynamic option of a launched module; it holds when this completes. It outlives an update
+    /// of the module, not the cluster. The options are those of [`options::DECLARED`]; the most
+    /// specific one holds.
+    ///
+    /// ```no_run
+    /// # async fn check(cluster: rama_runtime::InProcessCluster) -> rama_runtime::Result<()> {
+    /// use rama_runtime::options::Level;
+    ///
+    /// let etl = Level::Topology("etl".to_owned());
+    /// cluster.set_option("Bank", etl, "topology.stream.timeout.seconds", 5).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` for a module that was not launched; `Invalid`, with what would do, for an option,
+    /// object or value that does not exist.
+    ///
+    /// [`options::DECLARED`]: crate::options::DECLARED
+    pub async fn set_option(
+        &self,
+        module: &str,
+        level: Level,
+        option: &str,
+        value: impl Into<serde_json::Value>,
+    ) -> Result<()> {
+        let value = Some(value.into());
+        self.launcher.set_option(module, level, option, value).await
+    }
+
+    /// Unsets a dynamic option: that of the module holds again, or the default. Idempotent.
+    ///
+    /// # Errors
+    /// As [`InProcessCluster::set_option`].
+    pub async fn unset_option(&self, module: &str, level: Level, option: &str) -> Result<()> {
+        self.launcher.set_option(module, level, option, None).await
     }
 
     /// Stops a module and removes its data.
@@ -252,10 +297,10 @@ pub(crate) fn define(module: &dyn Module) -> Result<Definition> {
 }
 
 /// One executor for each receiver, serving it.
-pub(crate) fn start_pool(pinned: bool, receivers: Vec<JobReceiver<GlommioEnv>>) -> Result<Pool> {
-    let (pin, spin) = match pinned {
-        true => (Pin::Cores, Duration::from_micros(50)),
-        false => (Pin::Unpinned, Duration::ZERO),
+pub(crate) fn start_pool(pin: Pin, receivers: Vec<JobReceiver<GlommioEnv>>) -> Result<Pool> {
+    let spin = match pin {
+        Pin::Cores | Pin::These(_) => Duration::from_micros(50),
+        Pin::Unpinned => Duration::ZERO,
     };
     let executors = receivers.len();
     let config = PoolConfig {

@@ -4,6 +4,8 @@
 //! The same code runs over glommio and in the simulator. What must stay true: the catalog knows
 //! every id before a file uses it; a module is reachable only when all its task threads are open.
 
+pub(crate) mod options;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -12,6 +14,7 @@ use std::sync::Arc;
 use futures_channel::oneshot;
 use futures_util::future::select;
 use futures_util::lock::Mutex;
+use rama_core::options::Settings;
 use rama_io::{Category, Env, Transport};
 
 use crate::catalog::{self, Catalog};
@@ -19,12 +22,15 @@ use crate::cluster::{Cluster, Numbers, Running};
 use crate::definition::Definition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Hosts;
-use crate::layout::{self, Layout, ModuleOptions};
+use crate::layout::{self, Layout};
 use crate::limits;
 use crate::message::{Control, Message, Post, Sending};
 use crate::metrics::ModuleMetrics;
 use crate::remote::link::Links;
 use crate::task_thread::{self, ThreadStart};
+use crate::tuning::Tuning;
+
+use options::Options;
 
 /// Runs modules on executors, over one directory.
 pub(crate) struct Launcher<E: Env> {
@@ -35,6 +41,7 @@ pub(crate) struct Launcher<E: Env> {
     catalog: Mutex<Catalog>,
     storage: rama_storage::GroupOptions,
     part: Option<Part<E>>,
+    options: Options,
 }
 
 /// Which task threads of a module run in this process, when not all do.
@@ -86,7 +93,14 @@ impl<E: Env> Launcher<E> {
             catalog: Mutex::new(catalog),
             storage,
             part: None,
+            options: Options::default(),
         })
+    }
+
+    /// Modules that nothing else is set on have these options.
+    pub(crate) fn with_settings(mut self, settings: Settings) -> Launcher<E> {
+        self.options = Options::new(settings);
+        self
     }
 
     /// Runs only these threads of the modules it launches.
@@ -103,12 +117,7 @@ impl<E: Env> Launcher<E> {
     }
 
     /// Starts a module: new, or over the data it left (T-2).
-    pub(crate) async fn launch(
-        &self,
-        definition: Definition,
-        tasks: u32,
-        options: ModuleOptions,
-    ) -> Result<()> {
+    pub(crate) async fn launch(&self, definition: Definition, tasks: u32) -> Result<()> {
         let name = definition.module.clone();
         if self
             .cluster
@@ -130,16 +139,19 @@ impl<E: Env> Launcher<E> {
             .reconcile(&layout::declared(&definition, tasks, threads))
             .await?;
         let dir = self.dir.join(&entry.directory);
-        let layout = Arc::new(Layout::new(definition, &entry, options));
+        let layout = Arc::new(Layout::new(definition, &entry));
+        let settings = self.settings(&name);
+        let tuning = Tuning::of(&layout, &settings);
         let given = self.part.as_ref().and_then(|part| part.metrics.clone());
         let metrics = given.unwrap_or_else(|| Arc::new(ModuleMetrics::new(&layout)));
-        let posts = self.start_threads(&layout, &metrics, &dir).await?;
+        let posts = self.start_threads(&layout, &metrics, &dir, &tuning).await?;
         let mut running = Running::new(layout, metrics, posts);
         if self.part.is_some() {
             // What a broken link left without an answer is sent again: it must be known again.
             running = running.with_numbers(Numbers::new(self.cluster.random()));
         }
         self.cluster.install(running);
+        self.catch_up(&name, &settings);
         Ok(())
     }
 
@@ -162,6 +174,7 @@ impl<E: Env> Launcher<E> {
         layout: &Arc<Layout>,
         metrics: &Arc<ModuleMetrics>,
         dir: &Path,
+        tuning: &Arc<Tuning>,
     ) -> Result<Arc<[Arc<dyn Post>]>> {
         let local = self.local_threads(layout);
         let channels = local
@@ -185,6 +198,7 @@ impl<E: Env> Launcher<E> {
                 peers: peers.clone(),
                 links: self.part.as_ref().map(|part| part.links.clone()),
                 storage: self.storage.clone(),
+                tuning: tuning.clone(),
             };
             let open = move |env: E| task_thread::start(env, start);
             opening.push(self.hosts.call(host as u32, Category::Replication, open));
@@ -252,11 +266,7 @@ impl<E: Env> Launcher<E> {
     }
 
     /// Stops a module and starts other code over its data (T-2).
-    pub(crate) async fn update(
-        &self,
-        definition: Definition,
-        options: ModuleOptions,
-    ) -> Result<()> {
+    pub(crate) async fn update(&self, definition: Definition) -> Result<()> {
         let name = definition.module.clone();
         let tasks = self.cluster.running(&name)?.layout.tasks;
         let threads = self.threads(tasks);
@@ -267,13 +277,14 @@ impl<E: Env> Launcher<E> {
             .clone()
             .reconcile(&layout::declared(&definition, tasks, threads))?;
         self.stop(&name).await?;
-        self.launch(definition, tasks, options).await
+        self.launch(definition, tasks).await
     }
 
     /// Stops a module and removes its data.
     pub(crate) async fn destroy(&self, module: &str) -> Result<()> {
         self.stop(module).await?;
         self.cluster.remove(module);
+        self.options.forget(module);
         let mut catalog = self.catalog.lock().await;
         let mut next = catalog.clone();
         let Some(entry) = next.modules.remove(module) else {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rama_core::ids::SourceId;
-use rama_core::microbatch::{CoordinatorOptions, Source, SourceKind};
+use rama_core::microbatch::{CoordinatorLimits, CoordinatorOptions, Portion, Source, SourceKind};
 use rama_core::policy::FailurePolicy;
 use rama_core::stream::{RetryMode, TrackerOptions};
 use rama_wire::{LogId, SpaceId};
@@ -17,43 +17,8 @@ use rama_wire::{LogId, SpaceId};
 use crate::catalog::{Declared, DeclaredObject, ModuleEntry};
 use crate::dead_letters;
 use crate::definition::Definition;
-use crate::limits;
 use crate::stage::{SourceStage, Stage};
 use crate::topology_def::{AckAggregate, Start, TopologyKind};
-
-/// Settings of a launch.
-#[derive(Clone, Debug)]
-pub struct ModuleOptions {
-    /// At most so many records of each partition in one microbatch
-    /// (`depot.microbatch.max.records`).
-    pub microbatch_records_max: u64,
-    /// At most about so many bytes of each partition in one microbatch.
-    pub microbatch_bytes_max: u64,
-    /// How long one phase of a microbatch attempt may take
-    /// (`topology.microbatch.phase.timeout.seconds`).
-    pub microbatch_phase_timeout: Duration,
-    /// Unfinished stream records per source partition (`topology.stream.max.executing.per.task`).
-    pub stream_executing_max: u32,
-    /// A stream record that is not done after this long has failed
-    /// (`topology.stream.timeout.seconds`).
-    pub stream_timeout: Duration,
-    /// Whether a failed first attempt fails an ACK append although a retry may succeed
-    /// (`depot.ack.failure.on.any.streaming.failure`, D-20).
-    pub first_attempt_decides: bool,
-}
-
-impl Default for ModuleOptions {
-    fn default() -> ModuleOptions {
-        ModuleOptions {
-            microbatch_records_max: limits::MICROBATCH_RECORDS_MAX,
-            microbatch_bytes_max: limits::MICROBATCH_BYTES_MAX,
-            microbatch_phase_timeout: limits::MICROBATCH_PHASE_TIMEOUT,
-            stream_executing_max: 4096,
-            stream_timeout: Duration::from_secs(30),
-            first_attempt_decides: true,
-        }
-    }
-}
 
 /// A launched module.
 pub(crate) struct Layout {
@@ -64,7 +29,6 @@ pub(crate) struct Layout {
     pub(crate) pstates: Vec<PStateLayout>,
     pub(crate) topologies: Vec<TopologyLayout>,
     pub(crate) definition: Definition,
-    pub(crate) options: ModuleOptions,
     /// Index of a PState by its provisional id.
     by_space: BTreeMap<SpaceId, u16>,
     /// Index of a depot by its provisional id.
@@ -97,7 +61,6 @@ pub(crate) struct TopologyLayout {
     pub(crate) stages: Vec<Arc<dyn Stage>>,
     /// Indexes of its PStates.
     pub(crate) pstates: Vec<u16>,
-    options: ModuleOptions,
 }
 
 pub(crate) struct SourceLayout {
@@ -156,11 +119,7 @@ pub(crate) fn declared(definition: &Definition, tasks: u32, threads: u32) -> Dec
 
 impl Layout {
     /// Joins the definition with the ids of the catalog, which knows every object of it.
-    pub(crate) fn new(
-        definition: Definition,
-        entry: &ModuleEntry,
-        options: ModuleOptions,
-    ) -> Layout {
+    pub(crate) fn new(definition: Definition, entry: &ModuleEntry) -> Layout {
         let (tasks, threads) = (entry.tasks, entry.threads);
         let by_log = definition
             .depots
@@ -181,7 +140,6 @@ impl Layout {
             topologies: Vec::new(),
             by_log: by_log.collect(),
             by_space: by_space.collect(),
-            options,
             definition,
         };
         layout.depots = layout.depot_layouts(entry);
@@ -248,7 +206,6 @@ impl Layout {
                 sources: sources.collect(),
                 stages: topology.stages.clone(),
                 pstates: pstates.collect(),
-                options: self.options.clone(),
             }
         };
         self.definition
@@ -299,37 +256,42 @@ impl Layout {
 
 impl TopologyLayout {
     /// The coordinator's settings.
-    pub(crate) fn coordinator_options(&self, layout: &Layout) -> CoordinatorOptions {
+    pub(crate) fn coordinator_options(
+        &self,
+        layout: &Layout,
+        limits: CoordinatorLimits,
+        portions: &[(SourceId, Portion)],
+    ) -> CoordinatorOptions {
         let source = |source: &SourceLayout| {
             let depot = &layout.depots[usize::from(source.depot)];
-            let kind = match depot.tick {
-                Some(interval) => SourceKind::Tick { interval },
-                None => SourceKind::Depot {
+            let id = SourceId(source.id);
+            let portion = portions.iter().find(|(of, _)| *of == id);
+            let kind = match (depot.tick, portion) {
+                (Some(interval), _) => SourceKind::Tick { interval },
+                (None, portion) => SourceKind::Depot {
                     partitions: depot.partitions,
-                    max_records: self.options.microbatch_records_max,
-                    max_bytes: self.options.microbatch_bytes_max,
+                    portion: portion.expect("every depot has a portion").1,
                 },
             };
             Source {
-                id: SourceId(source.id),
+                id,
                 kind,
                 policy: source.policy,
             }
         };
         let sources = self.sources.iter().map(source).collect();
-        let mut options = CoordinatorOptions::new(layout.tasks, sources);
-        options.phase_timeout = self.options.microbatch_phase_timeout;
-        options
+        CoordinatorOptions {
+            limits,
+            ..CoordinatorOptions::new(layout.tasks, sources)
+        }
     }
 
-    /// The tracker's settings. Where it begins is stored before it boots.
+    /// The tracker's settings. Where it begins is stored before it boots, and the limits that are
+    /// set are told it then: those it begins with are the same in each of its lives.
     pub(crate) fn tracker_options(&self, source: &SourceLayout) -> TrackerOptions {
         TrackerOptions {
             retry: source.retry,
             policy: source.policy,
-            max_executing: self.options.stream_executing_max,
-            timeout: self.options.stream_timeout,
-            first_attempt_decides: self.options.first_attempt_decides,
             ..TrackerOptions::default()
         }
     }

@@ -8,8 +8,9 @@
 //!
 //! Reading order for the engine: `in_process_cluster` and `simulation` (where it runs), `launcher`
 //! (starting modules), `catalog` and `layout` (names to ids), `cluster` and `client` (how programs
-//! reach it), `message`, `task_thread` (queues and loops), `depot`, `commit`, `context` (what events
-//! stand on), `stream_driver`, `microbatch_driver`, `dead_letters`, `metrics`, `status`.
+//! reach it), `directory` and `remote_cluster` (the same from outside), `message`, `task_thread`
+//! (queues and loops), `depot`, `commit`, `context` (what events stand on), `tuning` (what options
+//! come to), `stream_driver`, `microbatch_driver`, `dead_letters`, `metrics`, `status`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -26,6 +27,7 @@ mod commit;
 mod context;
 mod dead_letters;
 mod depot;
+mod directory;
 mod error;
 mod host;
 mod in_process_cluster;
@@ -41,7 +43,7 @@ mod origin;
 mod producers;
 mod reader;
 mod remote;
-pub mod remote_module;
+mod remote_cluster;
 pub mod simulation;
 mod start;
 pub mod status;
@@ -73,20 +75,21 @@ pub mod stage;
 pub mod task;
 pub mod test_pstate;
 pub mod topology_def;
+mod tuning;
 pub mod worker;
 
 pub use access::{Access, Order, ReadAccess};
 pub use block_on::block_on;
-pub use client::{DepotClient, PStateClient, Watch};
-pub use cluster::{Cluster, ModuleClient};
+pub use client::{DepotClient, ModuleClient, PStateClient, Watch};
+pub use cluster::Cluster;
 pub use dead_letters::{DeadLetter, DeadLetterRecord, DeadLetterV1};
 pub use definition::{Definition, DefinitionError};
 pub use depot_def::{Depot, DepotHandle, Partition};
-pub use error::{Error, ErrorKind, Result};
+pub use directory::{Directory, Routing};
+pub use error::{Error, ErrorKind, Outcome, Result};
 pub use failure::EventFailure;
 pub use in_process_cluster::{Builder, InProcessCluster};
 pub use json_path::{JsonSelect, PathError};
-pub use layout::ModuleOptions;
 pub use message::{AckLevel, Appended};
 pub use module::Module;
 pub use path::{ListPath, ListRange, MapPath, MapRange, SetPath, SetRange, ValuePath};
@@ -94,10 +97,11 @@ pub use plan::{Limits, Plan, SelectError, Selectable, Selection};
 #[doc(hidden)]
 pub use private as __private;
 pub use pstate::{LocalPState, PState};
+pub use rama_core::options;
 pub use rama_macros::{Key, Schema, record};
 pub use rama_wire::{AsKey, Key, KeyError, Record, RecordError};
 pub use remote::quic::Route;
-pub use remote_module::{RemoteConfig, RemoteModule};
+pub use remote_cluster::RemoteConfig;
 pub use schema::{List, Map, Root, Schema, Set, Tracked, Untracked};
 pub use schema_desc::{KeyCodec, SchemaDesc, ValueCodec};
 pub use setup::{DepotDecl, Setup, Topology};

@@ -1,6 +1,6 @@
-//! Every bound of the engine, named once.
+//! Every bound of the engine that is not an option, named once.
 //!
-//! Relies on nothing. What is in flight is always bounded: a queue without an entry here has a
+//! Relies on `rama_core::options` for the others. What is in flight is always bounded: a queue without an entry here has a
 //! producer that waits for its consumer.
 
 use std::time::Duration;
@@ -12,25 +12,8 @@ pub const PENDING_APPENDS_PER_TASK_MAX: usize = 64 * 1024;
 /// Bytes of one encoded record.
 pub const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Records that one run of a source stage may take before other work gets a turn.
-pub const SOURCE_SLICE_RECORDS: usize = 512;
-
 /// Bytes of records that one run of a source stage may take.
 pub const SOURCE_SLICE_BYTES: usize = 256 * 1024;
-
-/// Default of `topology.stream.max.events.per.batch`: items that one streaming batch runs (S-4).
-pub const STREAM_BATCH_ITEMS_MAX: usize = 4096;
-
-/// Default of `depot.microbatch.max.records`: records per partition and microbatch. Rama's default
-/// is 1000; here a microbatch costs four flushes, so that a larger one is cheaper per record and
-/// the coordinator still starts with whatever is there, without waiting to fill it.
-pub const MICROBATCH_RECORDS_MAX: u64 = 16 * 1024;
-
-/// Bytes per partition and microbatch, about.
-pub const MICROBATCH_BYTES_MAX: u64 = 4 * 1024 * 1024;
-
-/// Default of `topology.microbatch.phase.timeout.seconds`.
-pub const MICROBATCH_PHASE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a module that stops waits for its streams to finish what they run. What is not done
 /// then is done again after the start, as after a crash.
@@ -41,9 +24,6 @@ pub const CLIENT_SLICE: usize = 64;
 
 /// Messages that the inbox loop sorts before it yields.
 pub const INBOX_SLICE: usize = 256;
-
-/// Live watches of one task. More are refused.
-pub const WATCHES_PER_TASK_MAX: usize = 20_000;
 
 /// Bytes of a failure's text that a dead letter keeps.
 pub const DEAD_LETTER_TEXT_BYTES_MAX: usize = 4096;
@@ -66,5 +46,4 @@ pub const DEPOT_READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const TASKS_MAX: u32 = 1 << 14;
 
 const _: () = assert!(TASKS_MAX.is_power_of_two());
-const _: () = assert!(SOURCE_SLICE_RECORDS <= STREAM_BATCH_ITEMS_MAX);
 const _: () = assert!(RECORD_BYTES_MAX < u32::MAX as usize);

@@ -5,6 +5,8 @@
 //! oneshots, which work under any executor; a dropped one means that the outcome is not known.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use futures_channel::oneshot;
 use rama_core::ids::Position;
@@ -18,6 +20,7 @@ use crate::producers::Numbered;
 use crate::remote::link::Lane;
 use crate::stage::{Batch, StageIndex};
 use crate::stream_driver::StreamMessage;
+use crate::tuning::Tuning;
 
 /// Carries the answer to one request.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T>>;
@@ -95,8 +98,37 @@ impl Records {
     }
 }
 
+/// Whether an append is on its way, or was given up before: one of both, decided once.
+#[derive(Default)]
+pub(crate) struct Departure(AtomicU8);
+
+const WAITS: u8 = 0;
+const DEPARTED: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
+impl Departure {
+    /// It is sent, or done, now; false when it was given up.
+    fn depart(&self) -> bool {
+        self.decide(DEPARTED)
+    }
+
+    /// It is given up; false when it is on its way and may be done.
+    pub(crate) fn give_up(&self) -> bool {
+        self.decide(GIVEN_UP)
+    }
+
+    fn decide(&self, wanted: u8) -> bool {
+        let decided = self
+            .0
+            .compare_exchange(WAITS, wanted, Ordering::AcqRel, Ordering::Acquire);
+        decided.is_ok() || decided == Err(wanted)
+    }
+}
+
 /// Appends of one client call to one partition, in order.
 pub(crate) struct AppendRequest {
+    /// Where it is decided whether it is done, when its caller waits for a limited time.
+    pub(crate) departure: Option<Arc<Departure>>,
     /// Its name, when it may be sent again.
     pub(crate) numbered: Option<Numbered>,
     pub(crate) task: u32,
@@ -165,6 +197,11 @@ pub(crate) enum Control {
         topology: u16,
         reply: Reply<()>,
     },
+    /// From now on these options hold.
+    Tune {
+        tuning: Arc<Tuning>,
+        reply: Reply<()>,
+    },
     /// Let streams finish what they run and begin nothing; answers when nothing runs. Before a stop.
     Drain {
         reply: Reply<()>,
@@ -216,14 +253,36 @@ pub(crate) enum Message {
         lane: Lane,
         up: bool,
     },
+    /// What a task thread of another process had to say of streams may be lost: its link to this one
+    /// broke, or was down.
+    StreamNewsLost,
+}
+
+impl AppendRequest {
+    /// Whether it is to be sent or done; from now on it may have been.
+    pub(crate) fn departs(&self) -> bool {
+        self.departure.as_ref().is_none_or(|it| it.depart())
+    }
 }
 
 impl Message {
-    /// Whether its asker went away before it was sent, so that sending it makes no sense.
-    pub(crate) fn is_forgotten(&self) -> bool {
+    /// Whether it tells the home of stream trees what became of them, which nobody tells again.
+    pub(crate) fn is_news(&self) -> bool {
+        let Message::Stream { message, .. } = self else {
+            return false;
+        };
+        matches!(
+            message,
+            StreamMessage::Settled { .. } | StreamMessage::Failed { .. }
+        )
+    }
+
+    /// Whether it is to be sent: who asked did not go away before.
+    pub(crate) fn departs(&self) -> bool {
         match self {
-            Message::Client(request) => request.is_forgotten(),
-            _ => false,
+            Message::Client(request) if request.is_forgotten() => false,
+            Message::Client(ClientRequest::Append(append)) => append.departs(),
+            _ => true,
         }
     }
 }

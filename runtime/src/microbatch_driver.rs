@@ -25,7 +25,6 @@ use rama_wire::SpaceId;
 use crate::category_queue::Queue;
 use crate::context::EventContext;
 use crate::failure::{EventFailure, guard};
-use crate::limits;
 use crate::message::{Message, MicrobatchHop};
 use crate::stage::{Outbox, Outgoing};
 use crate::task::Task;
@@ -302,13 +301,8 @@ impl<E: Env> Driver<E> {
             .await
             .map(|()| false);
         if ran.is_ok() {
-            let records_max = if self.thorough {
-                1
-            } else {
-                limits::SOURCE_SLICE_RECORDS
-            };
             ran = work.run(
-                (thread, records_max),
+                (thread, self.thorough),
                 topology,
                 self.me.task,
                 &self.me.handle,

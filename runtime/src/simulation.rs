@@ -8,6 +8,7 @@
 
 mod faults;
 mod links;
+mod options;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -34,9 +35,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::host::{self, Hosts, Timer};
 use crate::in_process_cluster::define;
 use crate::launcher::{Launcher, Part, client_post, open_catalog};
-use crate::layout::{self, Layout, ModuleOptions};
+use crate::layout::{self, Layout};
 use crate::metrics::ModuleMetrics;
 use crate::module::Module;
+use crate::options::Settings;
 
 pub use faults::Faults;
 
@@ -63,7 +65,7 @@ pub struct Simulation {
     machines: u32,
     faults: Faults,
     time_budget: Duration,
-    options: ModuleOptions,
+    options: Settings,
     #[cfg(any(test, feature = "mutants"))]
     mutant: Option<crate::mutants::Mutant>,
 }
@@ -91,7 +93,7 @@ impl Simulation {
             machines: 1,
             faults: Faults::none(),
             time_budget: Duration::from_secs(600),
-            options: ModuleOptions::default(),
+            options: Settings::new(),
             #[cfg(any(test, feature = "mutants"))]
             mutant: None,
         }
@@ -128,8 +130,8 @@ impl Simulation {
         self
     }
 
-    /// Settings of the module.
-    pub fn options(mut self, options: ModuleOptions) -> Simulation {
+    /// Dynamic options of the module from its first moment.
+    pub fn options(mut self, options: Settings) -> Simulation {
         self.options = options;
         self
     }
@@ -297,8 +299,7 @@ impl SimulatedCluster {
         };
         world.definition.replace(definition.clone());
         let launcher = machine.launcher.take().expect("a calm machine is up");
-        let options = world.settings.options.clone();
-        let updated = launcher.update(definition, options).await;
+        let updated = launcher.update(definition).await;
         machine.launcher.replace(Some(launcher));
         updated
     }
@@ -335,6 +336,7 @@ struct World {
     machines: Vec<Machine>,
     settings: Simulation,
     definition: RefCell<Definition>,
+    options: RefCell<Settings>,
     /// What the test holds.
     cluster: Cluster,
     timer: Arc<SimTimer>,
@@ -370,6 +372,7 @@ impl World {
             machines: (0..settings.machines).map(machine).collect(),
             sim: sim.clone(),
             links: Arc::new(SimLinks::new(sim, settings.faults.link_breaks_one_in)),
+            options: RefCell::new(settings.options.clone()),
             settings,
             definition: RefCell::new(definition),
             cluster,
@@ -501,7 +504,8 @@ impl World {
             1 => self.cluster.clone(),
             _ => Cluster::new(id, self.sim.random_u64(), self.timer.clone()),
         };
-        let mut launcher = Launcher::new(cluster, hosts, dir, catalog, storage)?;
+        let launcher = Launcher::new(cluster, hosts, dir, catalog, storage)?;
+        let mut launcher = launcher.with_settings(self.options.borrow().clone());
         if self.machines.len() > 1 {
             launcher = launcher.with_part(Part {
                 threads: self.settings.threads,
@@ -510,11 +514,11 @@ impl World {
                 metrics: self.metrics.borrow().clone(),
             });
         }
-        let options = self.settings.options.clone();
         let definition = self.definition.borrow().clone();
-        launcher
-            .launch(definition, self.settings.tasks, options)
-            .await?;
+        let module = definition.module.clone();
+        launcher.launch(definition, self.settings.tasks).await?;
+        let options = self.options.borrow().clone();
+        drop(launcher.change_settings(&module, |settings| *settings = options));
         machine.launcher.replace(Some(launcher));
         Ok(())
     }
@@ -527,8 +531,7 @@ impl World {
         let entry = Catalog::new(cluster_id(&self.settings))
             .reconcile(&declared)
             .unwrap_or_else(|error| panic!("{error:#}"));
-        let options = self.settings.options.clone();
-        let layout = Arc::new(Layout::new(definition, &entry, options));
+        let layout = Arc::new(Layout::new(definition, &entry));
         let metrics = Arc::new(ModuleMetrics::new(&layout));
         self.metrics.replace(Some(metrics.clone()));
         let env = self.sim.env(self.sim.process(), "client");

@@ -33,6 +33,7 @@ use crate::origin;
 use crate::stage::{Ack, Batch, Origin, Outbox, StageIndex};
 use crate::task::Task;
 use crate::task_thread::Thread;
+use crate::tuning::Tuning;
 
 pub(crate) use batch::fail_trees;
 use progress::Saved;
@@ -121,6 +122,16 @@ impl<E: Env> Streaming<E> {
         self.with_source(thread, source, |source, now| {
             source.watch(now, offset, join.clone())
         });
+    }
+
+    /// Options have changed.
+    pub(crate) fn tune(&self, thread: &Thread<E>, tuning: &Tuning) {
+        let count = self.sources.borrow().len();
+        for at in 0..count {
+            self.with_source(thread, at, |source, now| {
+                source.tune(now, tuning, self.topology);
+            });
+        }
     }
 
     /// Begins nothing more, or goes on (M-15).

@@ -10,7 +10,7 @@ mod control;
 mod links;
 mod open;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -38,6 +38,7 @@ use crate::microbatch_driver::{self, Coordinating, CoordinatorEvent, Participati
 use crate::producers::Producers;
 use crate::stream_driver::progress::Progress;
 use crate::stream_driver::{self, Streaming};
+use crate::tuning::Tuning;
 
 pub(crate) use control::pause_by_policy;
 pub(crate) use open::{ThreadStart, start};
@@ -57,6 +58,8 @@ pub(crate) struct Thread<E: Env> {
     pub(crate) tasks: Vec<TaskState<E>>,
     /// Depot partitions that grew in the commit being settled: task and depot.
     pub(crate) grown: RefCell<Vec<(u32, u16)>>,
+    /// What the options come to now.
+    tuning: RefCell<Arc<Tuning>>,
     group: Group<E>,
     peers: Arc<[Arc<dyn Post>]>,
     clients: Queue<ClientRequest>,
@@ -109,6 +112,18 @@ impl<E: Env> Thread<E> {
     pub(crate) fn local(&self, task: u32) -> &TaskState<E> {
         debug_assert_eq!(self.layout.thread_of(task), self.index);
         &self.tasks[(task / self.layout.threads) as usize]
+    }
+
+    /// What the options come to now. Not to be kept over an `await`.
+    pub(crate) fn tuning(&self) -> Ref<'_, Tuning> {
+        Ref::map(self.tuning.borrow(), |tuning| &**tuning)
+    }
+
+    /// Says, of an event that begins now, whether it has taken its time.
+    pub(crate) fn overtime(&self) -> impl Fn() -> bool + use<E> {
+        let end = self.env.now().after(self.tuning().event_target);
+        let env = self.env.clone();
+        move || env.now() >= end
     }
 
     /// Sends to a task, wherever it is.
@@ -173,6 +188,7 @@ impl<E: Env> Thread<E> {
             }
             Message::Control(_) => unreachable!("no task sends commands to another"),
             Message::Link { thread, lane, up } => links::on_link(self, thread, lane, up),
+            Message::StreamNewsLost => links::on_stream_news_lost(self),
         }
     }
 
@@ -368,7 +384,9 @@ fn serve_client<E: Env>(thread: &Rc<Thread<E>>, request: ClientRequest) {
             plan,
             subscription,
         } => {
-            thread.local(task).watches.add(pstate, plan, subscription);
+            let count_max = thread.tuning().watches_max[usize::from(pstate)];
+            let watches = &thread.local(task).watches;
+            watches.add((pstate, count_max), plan, subscription);
         }
         ClientRequest::ReadDepot {
             task,

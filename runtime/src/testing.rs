@@ -2,6 +2,8 @@
 //!
 //! Relies on the author's API alone, as any module does.
 
+pub(crate) mod workers;
+
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rama_io::Category;
-use rama_io::glommio::{GlommioEnv, GlommioTransport, Pool};
+use rama_io::glommio::{GlommioEnv, GlommioTransport, Pin, Pool};
 use rama_net::{Access, Endpoint, EndpointConfig, Security};
 use rama_wire::session::{Role, Roles};
 use uuid::Uuid;
@@ -21,8 +21,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::host::{HostTimer, Hosts};
 use crate::in_process_cluster::{Home, define, start_pool};
 use crate::launcher::{Launcher, Part, open_catalog};
-use crate::layout::ModuleOptions;
 use crate::module::Module;
+use crate::options::Settings;
 use crate::remote::quic::{QuicLinks, Route};
 
 /// What a worker is started with.
@@ -50,10 +50,8 @@ pub struct WorkerConfig {
     pub first_port: u16,
     /// How links are protected.
     pub security: Security,
-    /// One core for each task thread, when there are enough.
-    pub pinned: bool,
-    /// Settings of the module.
-    pub options: ModuleOptions,
+    /// Cores for the task threads, one each in the order of `local`; empty: not pinned.
+    pub cores: Vec<usize>,
 }
 
 /// A running worker. Dropping it is a crash as far as its data is concerned: nothing acknowledged is
@@ -79,7 +77,11 @@ impl Worker {
         let home = Home::open(Some(&config.dir))?;
         let count = config.local.len() as u32;
         let (hosts, receivers) = Hosts::<GlommioEnv>::new(GlommioTransport, count);
-        let pool = start_pool(config.pinned, receivers)?;
+        let pin = match config.cores.is_empty() {
+            true => Pin::Unpinned,
+            false => Pin::These(config.cores.clone()),
+        };
+        let pool = start_pool(pin, receivers)?;
         let links = Arc::new(QuicLinks::new(config.instance, config.incarnation));
         let prepared = prepare(&config, &hosts, &links).await;
         let (launcher, ports) = match prepared {
@@ -107,6 +109,11 @@ impl Worker {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn config(&self) -> &WorkerConfig {
+        &self.config
+    }
+
     /// The address of each local task thread.
     pub fn addresses(&self) -> &BTreeMap<u32, SocketAddr> {
         &self.ports
@@ -118,14 +125,23 @@ impl Worker {
         self.links.set_routes(routes);
     }
 
+    /// From now on these are the dynamic options of the module, launched or not; replaces what was
+    /// told before. Local task threads obey as soon as they come to it; nothing waits for them.
+    pub fn set_options(&self, module: &str, options: Settings) {
+        drop(
+            self.launcher
+                .change_settings(module, |settings| *settings = options),
+        );
+    }
+
     /// Opens the data of the local task threads and runs them. Others may be down: what needs them
     /// waits, or answers `unavailable`.
     ///
     /// # Errors
     /// As [`crate::InProcessCluster::launch`].
     pub async fn launch(&self, module: &dyn Module) -> Result<()> {
-        let (tasks, options) = (self.config.tasks, self.config.options.clone());
-        self.launcher.launch(define(module)?, tasks, options).await
+        let tasks = self.config.tasks;
+        self.launcher.launch(define(module)?, tasks).await
     }
 
     /// A handle for clients in this process; reaches all task threads of the module.

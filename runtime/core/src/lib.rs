@@ -14,7 +14,8 @@
 //! [`ids`] and [`time`] (nouns) → [`policy`] (what failures lead to) → [`microbatch`] (messages,
 //! effects; then `coordinator.rs`, its steps in `coordinator/{planning,attempt,commit}.rs` and its
 //! crashes in `coordinator/recovery.rs`; then `participant.rs`) → [`stream`] (`tracker.rs`, its
-//! `failure.rs`, `window.rs`) → [`watermarks`]. The scripts in `tests/scripts/*.txt` show every
+//! `failure.rs` and `limits.rs`, `window.rs`) → [`watermarks`] → [`options`] (no machine: which settings
+//! hold). The scripts in `tests/scripts/*.txt` show every
 //! rule as a dialogue; reading them first is not cheating.
 //!
 //! # A microbatch, step by step
@@ -59,9 +60,12 @@
 //! A failed or late tree is retried under a new TreeId by mode and policy, so that acks of the old
 //! one are recognized as such.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod ids;
 pub mod microbatch;
 pub mod mutants;
+pub mod options;
 pub mod policy;
 pub mod stream;
 #[cfg(test)]

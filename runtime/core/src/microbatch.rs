@@ -18,6 +18,10 @@ mod tests;
 use core::time::Duration;
 
 use crate::ids::{Attempt, MicrobatchId, Origin, Position, SourceId, TaskId};
+use crate::options::{
+    Level, MICROBATCH_EMPTY_SLEEP, MICROBATCH_FORCE_DELAY, MICROBATCH_MAX_BYTES,
+    MICROBATCH_MAX_RECORDS, MICROBATCH_PHASE_TIMEOUT, Settings,
+};
 use crate::policy::FailurePolicy;
 
 pub use coordinator::{Coordinator, Phase, Status};
@@ -25,33 +29,81 @@ pub use ledger::{Excluded, Ledger, LedgerError, Plan, SourceRange};
 pub use message::{Failure, SourceWork, ToCoordinator, ToParticipant};
 pub use participant::{Admission, Participant};
 
-/// Settings of a coordinator, fixed for its life.
+/// Settings of a coordinator.
 #[derive(Clone, Debug)]
 pub struct CoordinatorOptions {
     /// Number of tasks; participants are `0..tasks`.
     pub tasks: u32,
     /// What the topology reads.
     pub sources: Vec<Source>,
+    /// What holds until [`CoordinatorInput::Limits`] says otherwise.
+    pub limits: CoordinatorLimits,
+    /// Back-off of attempts that failed without a record to blame (lost task, timeout).
+    pub unblamed: FailurePolicy,
+}
+
+/// Settings of a coordinator that may change while it runs. A plan that is made already stays as it
+/// is (M-3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoordinatorLimits {
     /// How long one phase of an attempt may take before the attempt is given up.
     pub phase_timeout: Duration,
     /// Wait at least this long between the end of a microbatch and the next plan.
     pub force_delay: Duration,
     /// With no new data, run an empty microbatch after this long (M-13); `None`: never.
     pub empty_interval: Option<Duration>,
-    /// Back-off of attempts that failed without a record to blame (lost task, timeout).
-    pub unblamed: FailurePolicy,
+}
+
+impl CoordinatorLimits {
+    /// What is set for a topology.
+    #[must_use]
+    pub fn of(settings: &Settings, topology: &Level) -> CoordinatorLimits {
+        let millis = |option| Duration::from_millis(settings.whole(option, topology));
+        let empty = millis(&MICROBATCH_EMPTY_SLEEP);
+        CoordinatorLimits {
+            phase_timeout: Duration::from_secs(settings.whole(&MICROBATCH_PHASE_TIMEOUT, topology)),
+            force_delay: millis(&MICROBATCH_FORCE_DELAY),
+            empty_interval: Some(empty).filter(|wait| !wait.is_zero()),
+        }
+    }
+}
+
+impl Default for CoordinatorLimits {
+    /// 60 s a phase, no delay, no empty microbatches.
+    fn default() -> CoordinatorLimits {
+        CoordinatorLimits::of(&Settings::new(), &Level::Module)
+    }
+}
+
+/// How much of a partition one microbatch takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Portion {
+    /// At most so many records.
+    pub max_records: u64,
+    /// At most about so many bytes, judged by the mean record size that comes with
+    /// [`CoordinatorInput::DepotEnd`]. At least one record.
+    pub max_bytes: u64,
+}
+
+impl Portion {
+    /// What is set for a depot.
+    #[must_use]
+    pub fn of(settings: &Settings, depot: &Level) -> Portion {
+        Portion {
+            max_records: settings.whole(&MICROBATCH_MAX_RECORDS, depot),
+            max_bytes: settings.whole(&MICROBATCH_MAX_BYTES, depot),
+        }
+    }
 }
 
 impl CoordinatorOptions {
-    /// The defaults: 60 s a phase, no delay, no empty microbatches.
+    /// With the default limits.
     #[must_use]
     pub fn new(tasks: u32, sources: Vec<Source>) -> CoordinatorOptions {
         CoordinatorOptions {
             tasks,
             sources,
-            phase_timeout: Duration::from_secs(60),
-            force_delay: Duration::ZERO,
-            empty_interval: None,
+            limits: CoordinatorLimits::default(),
             unblamed: FailurePolicy::default(),
         }
     }
@@ -75,11 +127,8 @@ pub enum SourceKind {
     Depot {
         /// Number of partitions.
         partitions: u32,
-        /// At most so many records of each partition per microbatch.
-        max_records: u64,
-        /// At most about so many bytes of each partition per microbatch, judged by the mean
-        /// record size that comes with [`CoordinatorInput::DepotEnd`]. At least one record.
-        max_bytes: u64,
+        /// How much of each one microbatch takes.
+        portion: Portion,
     },
     /// A tick: at most one per microbatch, on task 0, when the interval has passed (D-11).
     Tick {
@@ -131,6 +180,13 @@ pub enum CoordinatorInput {
     Pause,
     /// Go on. Durable. Idempotent.
     Resume,
+    /// These limits hold from now on, and these portions of depot sources.
+    Limits {
+        /// Of the topology.
+        limits: CoordinatorLimits,
+        /// By source.
+        portions: Vec<(SourceId, Portion)>,
+    },
 }
 
 /// What a coordinator wants done, in this order.

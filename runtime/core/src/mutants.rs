@@ -46,6 +46,10 @@ pub enum Mutant {
     AllAfterForgotten,
     /// The tracker never times a tree out.
     NoTimeout,
+    /// The tracker reckons with its newest limits where those of its former life count.
+    ReachMoves,
+    /// An option of the module hides that of the object.
+    ModuleBeforeOwn,
 }
 
 #[cfg(any(test, feature = "mutants"))]

@@ -15,7 +15,7 @@ use core::time::Duration;
 use crate::ids::mix;
 use crate::policy::FailurePolicy;
 
-pub use tracker::{Status, Tracker};
+pub use tracker::{Status, Tracker, TrackerLimits};
 
 /// What happens to a record whose tree failed (S-12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub enum StartFrom {
     Offset(u64),
 }
 
-/// Settings of a tracker, fixed for its life.
+/// Settings of a tracker.
 #[derive(Clone, Copy, Debug)]
 pub struct TrackerOptions {
     /// What happens to failed records.
@@ -48,21 +48,11 @@ pub struct TrackerOptions {
     pub policy: FailurePolicy,
     /// Where to begin without a checkpoint.
     pub start: StartFrom,
-    /// Unfinished records at most (`topology.stream.max.executing.per.task`).
-    pub max_executing: u32,
-    /// ACK appends waiting at most (`depot.max.pending.streaming.per.partition`, D-22).
-    pub max_waiting: u32,
-    /// A tree that is not done after this long has failed (S-8).
-    pub timeout: Duration,
-    /// Checkpoint after so many records …
-    pub checkpoint_records: u64,
-    /// … or after this long, whichever comes first, when there is something new (S-13) …
-    pub checkpoint_interval: Duration,
-    /// … or when nothing was left to do for this long: a restart then repeats nothing.
+    /// Checkpoint when nothing was left to do for this long: a restart then repeats nothing.
     pub checkpoint_idle: Duration,
-    /// Whether a failed first attempt fails the waiting append although a retry may succeed
-    /// (`depot.ack.failure.on.any.streaming.failure`, D-20).
-    pub first_attempt_decides: bool,
+    /// What holds until [`Input::Limits`] says otherwise. In mode `None` these bound how far past a
+    /// checkpoint records are pushed, for ever: the next life has to begin with the same ones.
+    pub limits: TrackerLimits,
 }
 
 impl Default for TrackerOptions {
@@ -71,13 +61,8 @@ impl Default for TrackerOptions {
             retry: RetryMode::Individual,
             policy: FailurePolicy::default(),
             start: StartFrom::End,
-            max_executing: 4096,
-            max_waiting: 65_536,
-            timeout: Duration::from_secs(30),
-            checkpoint_records: 1000,
-            checkpoint_interval: Duration::from_secs(5),
             checkpoint_idle: Duration::from_millis(10),
-            first_attempt_decides: true,
+            limits: TrackerLimits::default(),
         }
     }
 }
@@ -195,6 +180,8 @@ pub enum Input {
     Pause,
     /// Go on. Idempotent.
     Resume,
+    /// These limits hold from now on; before `Boot`, too. What is above one already may finish.
+    Limits(TrackerLimits),
 }
 
 /// What a tracker wants done, in this order.

@@ -58,6 +58,52 @@ impl Category {
     ];
 }
 
+/// How a contended executor divides its time, by category. Only ratios matter; each is 1 to 1000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CategoryShares {
+    /// What everybody else waits for.
+    pub replication: usize,
+    /// Clients' appends and reads.
+    pub client: usize,
+    /// Stream topologies.
+    pub low_latency: usize,
+    /// Microbatch topologies.
+    pub flex_latency: usize,
+    /// Other modules.
+    pub mirror_client: usize,
+    /// House-keeping.
+    pub background: usize,
+}
+
+impl Default for CategoryShares {
+    /// Replication 1000, client and low latency 500, flex latency and mirror client 250,
+    /// background 100.
+    fn default() -> CategoryShares {
+        CategoryShares {
+            replication: 1000,
+            client: 500,
+            low_latency: 500,
+            flex_latency: 250,
+            mirror_client: 250,
+            background: 100,
+        }
+    }
+}
+
+impl CategoryShares {
+    /// The share of one category.
+    pub fn of(&self, category: Category) -> usize {
+        match category {
+            Category::Replication => self.replication,
+            Category::Client => self.client,
+            Category::LowLatency => self.low_latency,
+            Category::FlexLatency => self.flex_latency,
+            Category::MirrorClient => self.mirror_client,
+            Category::Background => self.background,
+        }
+    }
+}
+
 /// How to open a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Open {
@@ -93,6 +139,9 @@ pub trait Env: Clone + 'static {
     fn yield_now(&self) -> impl Future<Output = ()> + 'static;
     /// Runs `future` on this executor in the queue of `category`.
     fn spawn(&self, category: Category, future: impl Future<Output = ()> + 'static);
+    /// Divides the time of this executor in another way from now on, whoever uses it. Without
+    /// contention, as in a simulation, it changes nothing.
+    fn set_shares(&self, shares: CategoryShares);
     /// The transport this executor belongs to.
     fn transport(&self) -> Self::Transport;
 

@@ -23,5 +23,5 @@ pub use channel::{GlommioReceiver, GlommioSender, GlommioTransport};
 pub use durability::DurableWrite;
 pub use env::GlommioEnv;
 pub use file::{Buffer, GlommioFile};
-pub use pool::{CategoryShares, Counters, Pin, Pool, PoolConfig, PoolError};
+pub use pool::{Counters, Pin, Pool, PoolConfig, PoolError};
 pub use readiness::{Interest, Readiness};

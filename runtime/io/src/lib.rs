@@ -10,4 +10,6 @@ pub mod glommio;
 pub mod probe;
 pub mod sim;
 
-pub use env::{Category, Env, File, Mapping, Open, Receiver, Sender, Tick, Transport};
+pub use env::{
+    Category, CategoryShares, Env, File, Mapping, Open, Receiver, Sender, Tick, Transport,
+};

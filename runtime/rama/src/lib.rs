@@ -103,21 +103,29 @@
 //! [`SourceOptions`]. The process never dies of author code.
 //!
 //! Mistakes in `define` are told all at once, each with its place in the source and the fix.
+//!
+//! # From outside
+//!
+//! A program connects to a cluster with [`Cluster::connect`] and a [`ClientConfig`], opens modules by
+//! their code and uses the same handles as within a process. [`ClientConfig`] tells what happens when
+//! something is down.
 
+mod client;
 pub mod command;
 pub mod prelude;
 
+pub use client::ClientConfig;
 pub use rama_runtime::{
     Access, AckLevel, Appended, AsKey, Builder, Cluster, DeadLetter, DeadLetterRecord,
     DeadLetterV1, Definition, DefinitionError, Depot, DepotClient, DepotDecl, DepotHandle, Error,
     ErrorKind, EventFailure, Faults, InProcessCluster, Key, KeyError, Limits, List, ListPath,
-    ListRange, LocalPState, Map, MapPath, MapRange, Microbatch, Module, ModuleClient,
-    ModuleOptions, PState, PStateClient, Partition, Plan, Record, RecordError, Result, Root,
-    Schema, SchemaDesc, SelectError, Selectable, Selection, Set, SetPath, SetRange, Setup,
-    Simulated, SimulatedCluster, Simulation, SourceOptions, Start, Status, Stream, Task,
-    TestPState, Topology, Tracked, Untracked, ValuePath, Watch, block_on, record,
+    ListRange, LocalPState, Map, MapPath, MapRange, Microbatch, Module, ModuleClient, Outcome,
+    PState, PStateClient, Partition, Plan, Record, RecordError, Result, Root, Schema, SchemaDesc,
+    SelectError, Selectable, Selection, Set, SetPath, SetRange, Setup, Simulated, SimulatedCluster,
+    Simulation, SourceOptions, Start, Status, Stream, Task, TestPState, Topology, Tracked,
+    Untracked, ValuePath, Watch, block_on, record,
 };
-pub use rama_runtime::{dataflow, definition, graph, manifest, path, stage};
+pub use rama_runtime::{dataflow, definition, graph, manifest, options, path, stage};
 
 #[doc(hidden)]
 pub use rama_runtime::__private;

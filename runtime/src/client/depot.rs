@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_channel::oneshot;
 use rama_wire::Record;
@@ -18,13 +20,14 @@ use crate::cluster::{Cluster, Deadline, Running};
 use crate::depot_def::{Depot, PlacementKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
-use crate::message::{AckLevel, AppendRequest, Appended, ClientRequest, Records};
+use crate::message::{AckLevel, AppendRequest, Appended, ClientRequest, Departure, Records};
 
 /// Appends to one depot and reads it. Survives restarts of the module.
 pub struct DepotClient<T> {
     pub(crate) cluster: Cluster,
     pub(crate) module: Option<String>,
     pub(crate) name: String,
+    within: Option<Duration>,
     pub(crate) record: PhantomData<fn() -> T>,
 }
 
@@ -36,6 +39,7 @@ impl<T> Clone for DepotClient<T> {
             cluster,
             module,
             name,
+            within: self.within,
             record: PhantomData,
         }
     }
@@ -51,8 +55,23 @@ impl<T: Record> DepotClient<T> {
             cluster,
             module,
             name,
+            within: None,
             record: PhantomData,
         }
+    }
+
+    /// The same depot; each call ends after `deadline` at the latest, instead of the connection's
+    /// deadline, or none within a process. An append whose record was not on its way by then is
+    /// `unavailable`: nothing was done. One that was is `unknown`.
+    #[must_use]
+    pub fn within(self, deadline: Duration) -> DepotClient<T> {
+        let within = Some(deadline);
+        DepotClient { within, ..self }
+    }
+
+    fn target(&self) -> Result<(Arc<Running>, u16)> {
+        let (running, depot) = self.cluster.depot_of(self.module.as_deref(), &self.name)?;
+        Ok((self.cluster.bounded(running, self.within), depot))
     }
 
     /// Appends a record and waits until every stream topology of the module has processed it
@@ -79,7 +98,7 @@ impl<T: Record> DepotClient<T> {
     }
 
     fn send_one(&self, record: &T, ack: AckLevel) -> Result<Answer> {
-        let (running, depot) = self.cluster.depot_of(self.module.as_deref(), &self.name)?;
+        let (running, depot) = self.target()?;
         let task = place(
             &self.cluster,
             &running,
@@ -112,7 +131,7 @@ impl<T: Record> DepotClient<T> {
     }
 
     fn send_many(&self, records: &[T], ack: AckLevel) -> Result<Vec<Answer>> {
-        let (running, depot) = self.cluster.depot_of(self.module.as_deref(), &self.name)?;
+        let (running, depot) = self.target()?;
         let mut by_task: BTreeMap<u32, Records> = BTreeMap::new();
         for record in records {
             let task = place(
@@ -135,7 +154,7 @@ impl<T: Record> DepotClient<T> {
     /// # Errors
     /// `Invalid` when there is no such partition; `Unavailable` while the module is down.
     pub async fn partition_info(&self, partition: u32) -> Result<Range<u64>> {
-        let (running, depot) = self.cluster.depot_of(self.module.as_deref(), &self.name)?;
+        let (running, depot) = self.target()?;
         partition_info(&running, depot, partition).await
     }
 
@@ -153,7 +172,7 @@ impl<T: Record> DepotClient<T> {
     /// # Errors
     /// `Invalid` when one of them is not there.
     pub async fn read(&self, partition: u32, offsets: Range<u64>) -> Result<Vec<T>> {
-        let (running, depot) = self.cluster.depot_of(self.module.as_deref(), &self.name)?;
+        let (running, depot) = self.target()?;
         let records = read(&running, depot, partition, offsets).await?;
         let decode = |bytes: &Vec<u8>| {
             T::decode(bytes).map_err(|error| {
@@ -346,7 +365,12 @@ pub(crate) fn send(
         )));
     }
     let (reply, answer) = oneshot::channel();
+    let deadline = running.deadline().cloned();
+    // Who waits for as long as it takes learns at the end what became of it.
+    let departure = deadline.as_ref().map(|_| Arc::<Departure>::default());
+    let departing = departure.clone().filter(|_| ack != AckLevel::None);
     running.post_append((task, depot), |numbered| AppendRequest {
+        departure: departing,
         task,
         depot,
         records,
@@ -361,22 +385,23 @@ pub(crate) fn send(
         };
         return Ok(Box::pin(std::future::ready(Ok(appended))));
     }
-    let (module, deadline) = (running.layout.module.clone(), running.deadline().cloned());
+    let module = running.layout.module.clone();
     Ok(Box::pin(async move {
+        let given_up = || departure.as_ref().is_some_and(|it| it.give_up());
+        let ended = |how: String| match given_up() {
+            true => Error::unavailable(format!(
+                "could not append to {name} of {module}: {how} before the record was sent, nothing \
+                 was done; retry"
+            )),
+            false => Error::unknown(format!(
+                "{module} {how} before it answered an append to {name}: the record may be appended"
+            )),
+        };
         let answer = async {
-            answer.await.unwrap_or_else(|_| {
-                Err(Error::unknown(format!(
-                    "{module} went away before it answered an append to {name}: the record may be \
-                     appended"
-                )))
-            })
+            let gone = |_| Err(ended("went away".to_owned()));
+            answer.await.unwrap_or_else(gone)
         };
-        let late = |after| {
-            Error::unknown(format!(
-                "{module} did not answer an append to {name} within {after:?}: the record may be \
-                 appended"
-            ))
-        };
+        let late = |after| ended(format!("was given {after:?}, which passed"));
         Deadline::bound(deadline.as_ref(), answer, late).await
     }))
 }

@@ -4,6 +4,7 @@
 //! partition that is home to its leading key (P-33), and shows committed data only (P-29).
 
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use super::watch::{self, Watch};
 use crate::cluster::{Cluster, Running};
@@ -18,6 +19,7 @@ pub struct PStateClient<S> {
     cluster: Cluster,
     module: Option<String>,
     name: &'static str,
+    within: Option<Duration>,
     schema: PhantomData<fn() -> S>,
 }
 
@@ -28,6 +30,7 @@ impl<S> Clone for PStateClient<S> {
             cluster,
             module,
             name: self.name,
+            within: self.within,
             schema: PhantomData,
         }
     }
@@ -43,8 +46,17 @@ impl<S: Root> PStateClient<S> {
             cluster,
             module,
             name: pstate.name(),
+            within: None,
             schema: PhantomData,
         }
+    }
+
+    /// The same PState; each read ends after `deadline` at the latest, instead of the connection's
+    /// deadline, or none within a process.
+    #[must_use]
+    pub fn within(self, deadline: Duration) -> PStateClient<S> {
+        let within = Some(deadline);
+        PStateClient { within, ..self }
     }
 
     /// What the path leads to, as committed: a value or `None`, a size, the elements of a range.
@@ -60,12 +72,18 @@ impl<S: Root> PStateClient<S> {
         P::Output: Send,
     {
         let selection = path.selection();
-        let target = self.target(&selection);
+        let client = self.clone();
         async move {
-            let (running, pstate, task) = target?;
-            let plan = selection.plan().clone();
-            let answer = select_plan(&running, pstate, task, plan).await?;
-            decode(&selection, &answer)
+            loop {
+                let (running, pstate, task) = client.target(&selection)?;
+                let plan = selection.plan().clone();
+                match select_plan(&running, pstate, task, plan).await {
+                    Ok(answer) => return decode(&selection, &answer),
+                    // Another instance has taken its place meanwhile: a read may be asked again.
+                    Err(error) if client.is_replaced(&running, &error) => {}
+                    Err(error) => return Err(error),
+                }
+            }
         }
     }
 
@@ -108,6 +126,13 @@ impl<S: Root> PStateClient<S> {
         Ok(watch)
     }
 
+    /// Whether a read failed because its instance went, and there is another one now.
+    fn is_replaced(&self, asked: &Running, error: &Error) -> bool {
+        let now = self.cluster.running(&asked.layout.module);
+        error.kind() == ErrorKind::Unavailable
+            && now.is_ok_and(|now| now.is_up() && !now.is_same(asked))
+    }
+
     fn target<O>(&self, selection: &Selection<O>) -> Result<(std::sync::Arc<Running>, u16, u32)> {
         if selection.pstate() != self.name {
             let text = format!(
@@ -118,6 +143,7 @@ impl<S: Root> PStateClient<S> {
             return Err(Error::invalid(text));
         }
         let (running, pstate) = self.cluster.pstate_of(self.module.as_deref(), self.name)?;
+        let running = self.cluster.bounded(running, self.within);
         let task = route(&running, pstate, selection.route())?;
         Ok((running, pstate, task))
     }

@@ -148,12 +148,20 @@ struct Live {
 }
 
 impl Watches {
-    /// Starts a watch; its first value follows at once.
-    pub(crate) fn add(&self, pstate: u16, plan: Plan, subscription: Subscription) {
+    /// Starts a watch of a PState that may have so many on this task (`pstate.proxy.limit`); its
+    /// first value follows at once.
+    pub(crate) fn add(
+        &self,
+        (pstate, count_max): (u16, usize),
+        plan: Plan,
+        subscription: Subscription,
+    ) {
         let mut live = self.live.borrow_mut();
         live.retain(|watch| !watch.subscription.is_over());
-        if live.len() >= limits::WATCHES_PER_TASK_MAX {
-            let text = "this task has too many watches, nothing was done; retry later";
+        let same = live.iter().filter(|watch| watch.pstate == pstate);
+        if live.len() >= count_max && same.count() >= count_max {
+            let text = "this task has too many watches of this PState, nothing was done; retry \
+                        later, or raise the option pstate.proxy.limit";
             subscription.publish(Err(Error::unavailable(text)));
             return;
         }

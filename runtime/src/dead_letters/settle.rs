@@ -159,6 +159,7 @@ async fn append_elsewhere<E: Env>(
 ) -> Result<()> {
     let (reply, answer) = oneshot::channel();
     let request = AppendRequest {
+        departure: None,
         task,
         depot,
         records,

@@ -58,10 +58,10 @@ impl Work {
         }
     }
 
-    /// Runs one slice of at most so many records; `true` when nothing is left.
+    /// Runs one slice, of one record when it is to be thorough; `true` when nothing is left.
     pub(super) fn run<E: Env>(
         &mut self,
-        (thread, records_max): (&Thread<E>, usize),
+        (thread, thorough): (&Thread<E>, bool),
         topology: u16,
         here: u32,
         task: &Task,
@@ -71,7 +71,7 @@ impl Work {
             run_tick(thread, topology, tick, task, out)?;
         } else if let Some(range) = self.ranges.last_mut() {
             debug_assert_eq!(range.partition, here);
-            run_range((thread, records_max), topology, range, task, out)?;
+            run_range((thread, thorough), topology, range, task, out)?;
         }
         Ok(self.is_done())
     }
@@ -122,7 +122,7 @@ pub(crate) fn run_tick_record(
 }
 
 fn run_range<E: Env>(
-    (thread, records_max): (&Thread<E>, usize),
+    (thread, thorough): (&Thread<E>, bool),
     topology: u16,
     work: &mut SourceWork,
     task: &Task,
@@ -146,12 +146,17 @@ fn run_range<E: Env>(
     let depot = &thread.layout.depots[usize::from(source.depot)];
     let home = origin::home(index, work.partition);
     let (mut next, excluded) = (work.from, &work.excluded);
+    let records_max = match thorough {
+        true => 1,
+        false => thread.tuning().fetch_max[usize::from(source.depot)],
+    };
     let mut records = LogRecords {
         partition: &thread.local(work.partition).partition,
         log: depot.log,
         from: work.from,
-        to: work.to.min(work.from + records_max as u64),
+        to: work.to.min(work.from + records_max),
         bytes_max: limits::SOURCE_SLICE_BYTES,
+        over: &thread.overtime(),
         next: &mut next,
         name: &mut |offset| {
             let wanted = excluded.binary_search(&offset).is_err();

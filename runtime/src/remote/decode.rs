@@ -157,6 +157,7 @@ impl Decoder<'_> {
         };
         let (reply, replied) = oneshot::channel();
         let request = AppendRequest {
+            departure: None,
             task,
             depot,
             records,
@@ -172,6 +173,7 @@ impl Decoder<'_> {
     /// The message of an event.
     pub(crate) fn event(&self, event: Event) -> Result<Message> {
         match event {
+            Event::StreamNewsLost => Ok(Message::StreamNewsLost),
             Event::StreamHop {
                 topology,
                 task,

@@ -119,6 +119,7 @@ fn client(request: ClientRequest) -> (Request, Option<Waiting>) {
 
 fn append_request(append: AppendRequest) -> (Request, Option<Waiting>) {
     let AppendRequest {
+        departure: _,
         task,
         depot,
         records,
@@ -183,6 +184,7 @@ fn event(message: Message) -> Result<Event, Message> {
             message,
         },
         Message::ToCoordinator { topology, message } => Event::ToCoordinator { topology, message },
+        Message::StreamNewsLost => Event::StreamNewsLost,
         Message::DepotEnd {
             topology,
             source,

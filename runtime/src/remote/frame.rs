@@ -162,6 +162,8 @@ pub(crate) enum Event {
         begin: u64,
         bytes: u64,
     },
+    /// What this thread had to say of streams may be lost: the link before broke, or there was none.
+    StreamNewsLost,
 }
 
 /// A batch of values of one type, which only its two stages know.

@@ -63,7 +63,7 @@ impl Lane {
     pub(crate) fn of(message: &Message) -> Lane {
         match message {
             Message::Client(_) | Message::Control(_) | Message::Link { .. } => Lane::Client,
-            Message::Stream { .. } => Lane::LowLatency,
+            Message::Stream { .. } | Message::StreamNewsLost => Lane::LowLatency,
             Message::Hop { .. }
             | Message::ToParticipant { .. }
             | Message::ToCoordinator { .. }

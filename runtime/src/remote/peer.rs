@@ -3,7 +3,7 @@
 //! Relies on whoever implements [`Dial`] to know where the thread is. The loop runs on the executor
 //! of the sending thread, so that encoding costs nobody else. What must stay true: while the link is
 //! down a post gives its message back; when a link breaks everything that waits for an answer on it
-//! learns so; the sending thread is told of every change, so that it can repeat what must be known.
+//! learns so; both threads are told of a link that broke, so that they repeat what must be known.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use futures_util::future::{Either, select};
 use rama_io::{Category, Receiver, Sender, Transport};
 
 use super::encode::{After, Waiting, encode};
-use super::frame::{Answer, Frame};
+use super::frame::{Answer, Event, Frame};
 use super::link::{Broken, Dial, FrameIn, FrameOut, Ground, Lane, LocalFuture};
 use crate::message::{Message, Post};
 
@@ -52,6 +52,8 @@ pub(crate) enum WhileDown {
 struct Way<S> {
     sender: S,
     up: Arc<AtomicBool>,
+    /// News were not sent, or may have been lost with a link.
+    lost: Arc<AtomicBool>,
     waiting: Arc<AtomicUsize>,
 }
 
@@ -69,6 +71,9 @@ impl<S: Sender<Outgoing>> Post for Remote<S> {
             WhileDown::Wait => way.waiting.load(Ordering::Relaxed) < WAITING_MAX,
         };
         if !takes {
+            if message.is_news() {
+                way.lost.store(true, Ordering::Relaxed);
+            }
             return Err(message);
         }
         way.waiting.fetch_add(1, Ordering::Relaxed);
@@ -94,6 +99,7 @@ pub(crate) fn open<G: Ground>(
         let way = Way {
             sender,
             up: Arc::default(),
+            lost: Arc::default(),
             waiting: Arc::default(),
         };
         let peer = Peer {
@@ -158,7 +164,15 @@ impl<G: Ground> Peer<G> {
         let cancel = self.way.sender.clone();
         {
             let (inbox, unsent) = (&mut self.inbox, &self.way.waiting);
+            let sorry =
+                self.lane == Lane::LowLatency && self.way.lost.swap(false, Ordering::Relaxed);
             let sends = pin!(async {
+                if sorry {
+                    let frame = Frame::Event(Event::StreamNewsLost).to_bytes();
+                    if let Err(broken) = out.send(frame).await {
+                        return broken;
+                    }
+                }
                 match resend(asked, &mut out).await {
                     Ok(()) => send(inbox, unsent, out, asked).await,
                     Err(broken) => broken,
@@ -170,6 +184,7 @@ impl<G: Ground> Peer<G> {
             }
         }
         self.tell(false);
+        self.way.lost.store(true, Ordering::Relaxed);
         if self.while_down == WhileDown::Refuse {
             // What was posted and not sent is lost like what was sent and not answered.
             asked.waiting.borrow_mut().clear();
@@ -287,9 +302,7 @@ async fn send<R: Receiver<Outgoing>, O: FrameOut>(
             Outgoing::Cancel(id) => Some(Frame::Cancel { id }.to_bytes()),
             Outgoing::Message(message) => {
                 unsent.fetch_sub(1, Ordering::Relaxed);
-                (!message.is_forgotten())
-                    .then(|| asked.ask(message))
-                    .flatten()
+                message.departs().then(|| asked.ask(message)).flatten()
             }
         };
         if let Some(frame) = frame

@@ -114,6 +114,7 @@ impl Links<GlommioEnv> for QuicLinks {
     ) -> (Arc<dyn Post>, Vec<(Category, LocalFuture)>) {
         let dial = QuicDial {
             endpoint: self.endpoint(from),
+            endpoint_v6: None,
             routes: self.routes.clone(),
             instance: self.instance,
             from: from.unwrap_or(CLIENTS),
@@ -230,6 +231,8 @@ impl Gate {
 #[derive(Clone)]
 pub(crate) struct QuicDial {
     endpoint: Option<Endpoint>,
+    /// For addresses of IPv6, where that is another one.
+    endpoint_v6: Option<Endpoint>,
     routes: Routes,
     instance: Uuid,
     from: u32,
@@ -238,16 +241,16 @@ pub(crate) struct QuicDial {
 }
 
 impl QuicDial {
-    /// For a program that is no part of the cluster.
+    /// For the start `incarnation` of a program that is no part of the cluster.
     pub(crate) fn of_program(
-        endpoint: Endpoint,
-        incarnation: u64,
+        (endpoint, endpoint_v6): (Endpoint, Option<Endpoint>),
         routes: Routes,
-        instance: Uuid,
-        to: u32,
+        incarnation: u64,
+        (instance, to): (Uuid, u32),
     ) -> QuicDial {
         QuicDial {
             endpoint: Some(endpoint),
+            endpoint_v6,
             routes,
             instance,
             from: CLIENTS,
@@ -278,7 +281,9 @@ impl Dial for QuicDial {
             roles: Roles::of(&[Role::Worker]),
             node: Some(route.node),
         };
-        let endpoint = self.endpoint.as_ref().ok_or_else(unknown)?;
+        let other = self.endpoint_v6.as_ref();
+        let other = other.filter(|_| route.address.is_ipv6());
+        let endpoint = other.or(self.endpoint.as_ref()).ok_or_else(unknown)?;
         endpoint
             .open(&dial, &header)
             .await

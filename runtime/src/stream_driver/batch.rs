@@ -27,12 +27,17 @@ pub(super) async fn run<E: Env>(thread: &Rc<Thread<E>>, me: &Rc<Streaming<E>>) {
     me.context.begin(None);
     let mut origins = Vec::new();
     let mut items = 0;
-    while items < limits::STREAM_BATCH_ITEMS_MAX {
+    let (batch_max, over) = (thread.tuning().batch_max(me.topology), thread.overtime());
+    while items < batch_max && (items == 0 || !over()) {
         let Some(work) = me.work.borrow_mut().pop_front() else {
             break;
         };
         let first = origins.len();
-        if let Err(failure) = run_work(thread, me, work, &mut origins).await {
+        let slice = Slice {
+            records_max: batch_max - items,
+            over: &over,
+        };
+        if let Err(failure) = run_work(thread, me, work, slice, &mut origins).await {
             return fail(thread, me, &origins, &failure);
         }
         items += (origins.len() - first).max(1);
@@ -48,10 +53,17 @@ pub(super) async fn run<E: Env>(thread: &Rc<Thread<E>>, me: &Rc<Streaming<E>>) {
     }
 }
 
+/// How much of the batch is left to one piece of work.
+struct Slice<'a> {
+    records_max: usize,
+    over: &'a dyn Fn() -> bool,
+}
+
 async fn run_work<E: Env>(
     thread: &Thread<E>,
     me: &Streaming<E>,
     work: Work,
+    slice: Slice<'_>,
     origins: &mut Vec<Origin>,
 ) -> Result<(), EventFailure> {
     let topology = &thread.layout.topologies[usize::from(me.topology)];
@@ -69,7 +81,7 @@ async fn run_work<E: Env>(
         Work::Delivery { source, delivery } => {
             let log = thread.layout.depots[usize::from(topology.sources[source].depot)].log;
             thread.warm(me.task, log, delivery.from).await?;
-            run_delivery(thread, me, source, delivery, origins)
+            run_delivery(thread, me, (source, delivery), slice, origins)
         }
     }
 }
@@ -77,23 +89,24 @@ async fn run_work<E: Env>(
 fn run_delivery<E: Env>(
     thread: &Thread<E>,
     me: &Streaming<E>,
-    source: usize,
-    delivery: Delivery,
+    (source, delivery): (usize, Delivery),
+    slice: Slice<'_>,
     origins: &mut Vec<Origin>,
 ) -> Result<(), EventFailure> {
     let topology = &thread.layout.topologies[usize::from(me.topology)];
     let home = origin::home(source, me.task);
     let layout = &topology.sources[source];
     let mut next = delivery.from;
-    let to = delivery
-        .to
-        .min(delivery.from + limits::SOURCE_SLICE_RECORDS as u64);
+    let fetch_max = thread.tuning().fetch_max[usize::from(layout.depot)];
+    let records_max = fetch_max.min(slice.records_max as u64);
+    let to = delivery.to.min(delivery.from + records_max);
     let mut records = LogRecords {
         partition: &thread.local(me.task).partition,
         log: thread.layout.depots[usize::from(layout.depot)].log,
         from: delivery.from,
         to,
         bytes_max: limits::SOURCE_SLICE_BYTES,
+        over: slice.over,
         next: &mut next,
         name: &mut |offset| {
             let origin = Origin {

@@ -22,6 +22,7 @@ use crate::origin;
 use crate::start;
 use crate::task_thread::{Thread, pause_by_policy};
 use crate::topology_def::AckAggregate;
+use crate::tuning::Tuning;
 
 /// One source as far as it is on this task.
 pub(super) enum Source {
@@ -126,6 +127,14 @@ impl Source {
             Durable::DeadLetter { offset } => Input::DeadLettered { offset },
         };
         self.input(now, input);
+    }
+
+    /// Options have changed.
+    pub(super) fn tune(&mut self, now: Now, tuning: &Tuning, topology: u16) {
+        if let Some(depot) = self.depot() {
+            let limits = tuning.tracker(topology, depot.index);
+            depot.tracker.on_input(now, Input::Limits(limits));
+        }
     }
 
     pub(super) fn set_paused(&mut self, now: Now, paused: bool) {
@@ -243,6 +252,8 @@ fn boot_depot<E: Env>(
     source.place = thread.progress.add(owner, key, first, stored);
     source.first = first;
     source.end = range.end;
+    let limits = thread.tuning().tracker(me.topology, source.index);
+    source.tracker.on_input(now, Input::Limits(limits));
     source.tracker.on_input(
         now,
         Input::Boot {

@@ -1,4 +1,4 @@
-//! Commands to a task thread: pause, resume, drain, stop.
+//! Commands to a task thread: pause, resume, other options, drain, stop.
 //!
 //! Relies on the log for what must outlive a restart: that a stream topology is paused is a key on
 //! every task, as the pause of a microbatch topology is part of its ledger. What must stay true: a
@@ -7,8 +7,10 @@
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use futures_channel::oneshot;
+use rama_core::microbatch::CoordinatorInput;
 use rama_io::{Category, Env};
 use rama_storage::lsm::WriteBatch;
 use rama_storage::{Entry, Op};
@@ -21,6 +23,7 @@ use crate::microbatch_driver::CoordinatorEvent;
 use crate::stream_driver::Streaming;
 use crate::system_keys;
 use crate::topology_def::TopologyKind;
+use crate::tuning::{TopologyTuning, Tuning};
 
 pub(super) fn on_control<E: Env>(thread: &Rc<Thread<E>>, control: Control) {
     match control {
@@ -32,8 +35,33 @@ pub(super) fn on_control<E: Env>(thread: &Rc<Thread<E>>, control: Control) {
             Some(coordinator) => coordinator.events.push(CoordinatorEvent::Resume(reply)),
             None => resume(thread, topology, reply),
         },
+        Control::Tune { tuning, reply } => {
+            tune(thread, tuning);
+            // Who set it without waiting has dropped the other half.
+            let _ = reply.send(Ok(()));
+        }
         Control::Drain { reply } => drain(thread, reply),
         Control::Stop { reply } => stop(thread, reply),
+    }
+}
+
+/// Other options hold from now on: every loop that has limits of its own is told.
+fn tune<E: Env>(thread: &Thread<E>, tuning: Arc<Tuning>) {
+    let before = thread.tuning.replace(tuning.clone());
+    if before.shares != tuning.shares {
+        thread.env.set_shares(tuning.shares);
+    }
+    for task in &thread.tasks {
+        for stream in task.streams.iter().flatten() {
+            stream.tune(thread, &tuning);
+        }
+    }
+    for coordinator in thread.coordinators.iter().flatten() {
+        let found = &tuning.topologies[usize::from(coordinator.topology)];
+        if let TopologyTuning::Microbatch { limits, portions } = found.clone() {
+            let input = CoordinatorInput::Limits { limits, portions };
+            coordinator.events.push(CoordinatorEvent::Input(input));
+        }
     }
 }
 

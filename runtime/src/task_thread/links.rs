@@ -35,16 +35,24 @@ pub(super) fn on_link<E: Env>(thread: &Thread<E>, other: u32, lane: Lane, up: bo
     }
 }
 
-/// Trees that may have had a part on the other thread are tried again at once, instead of when they
-/// time out. Nobody knows which, so all that are in work are.
 fn fail_streams<E: Env>(thread: &Thread<E>, other: u32) {
-    let text = format!("the link to task thread {other} broke");
+    retry_streams(thread, &format!("the link to task thread {other} broke"));
+}
+
+/// What a peer had to say of trees that began here may be lost.
+pub(super) fn on_stream_news_lost<E: Env>(thread: &Thread<E>) {
+    retry_streams(thread, "the link from another task thread was down");
+}
+
+/// Trees that may have had a part on another thread are tried again at once, instead of when they
+/// time out. Nobody knows which, so all that are in work are. No record is to blame for it.
+fn retry_streams<E: Env>(thread: &Thread<E>, text: &str) {
     for stream in thread
         .tasks
         .iter()
         .flat_map(|task| task.streams.iter().flatten())
     {
-        stream.on_part_lost(thread, &text);
+        stream.on_part_lost(thread, text);
     }
 }
 
@@ -77,8 +85,8 @@ pub(super) fn on_unsent<E: Env>(thread: &Thread<E>, other: u32, message: Message
             };
             thread.send(0, Message::ToCoordinator { topology, message });
         }
-        // Both sides repeat what the rest would have said when the link is up, and a home whose link
-        // broke has given its trees up already.
+        // Both sides repeat what the rest would have said when the link is up, and a home is told then
+        // that news of its trees are lost.
         other => tracing::debug!(lane = ?Lane::of(&other), "a message is dropped with its link"),
     }
 }

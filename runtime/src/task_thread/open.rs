@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rama_core::microbatch::Ledger;
-use rama_io::{Category, Env};
+use rama_io::{Category, CategoryShares, Env};
 use rama_storage::lsm::{Read, WriteBatch};
 use rama_storage::{Entry, Group, GroupOptions, Identity, Op, Recovered};
 use rama_wire::SpaceId;
@@ -33,6 +33,7 @@ use crate::stream_driver::progress::Progress;
 use crate::stream_driver::{self, Streaming};
 use crate::system_keys;
 use crate::topology_def::TopologyKind;
+use crate::tuning::{TopologyTuning, Tuning};
 
 /// What a task thread is started with.
 pub(crate) struct ThreadStart<E: Env> {
@@ -47,6 +48,7 @@ pub(crate) struct ThreadStart<E: Env> {
     /// How to reach the others; there when there are others.
     pub(crate) links: Option<Arc<dyn Links<E>>>,
     pub(crate) storage: GroupOptions,
+    pub(crate) tuning: Arc<Tuning>,
 }
 
 /// Opens the thread's data and starts its loops on the executor of `env`; answers which streams are
@@ -62,6 +64,7 @@ pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<BTree
         peers,
         links,
         storage,
+        tuning,
     } = start;
     let partitions: Vec<u32> = (index..layout.tasks)
         .step_by(layout.threads as usize)
@@ -108,6 +111,7 @@ pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<BTree
         draining: Cell::new(false),
         grown: RefCell::default(),
         clients: Queue::default(),
+        tuning: RefCell::new(tuning),
         loops: RefCell::default(),
         env,
         layout,
@@ -117,6 +121,9 @@ pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<BTree
         group,
         peers,
     });
+    if thread.tuning().shares != CategoryShares::default() {
+        thread.env.set_shares(thread.tuning().shares);
+    }
     thread.start_loops(&recovered)?;
     thread.spawn(Category::Replication, serve_inbox(thread.clone(), inbox));
     for (category, work) in link_loops {
@@ -291,7 +298,12 @@ impl<E: Env> Thread<E> {
             metrics.set_positions(&self.layout, topology, &ledger.progress);
             metrics.set_paused(topology, ledger.paused);
         }
-        let options = topology.coordinator_options(&self.layout);
+        let options = match &self.tuning().topologies[usize::from(coordinator.topology)] {
+            TopologyTuning::Microbatch { limits, portions } => {
+                topology.coordinator_options(&self.layout, *limits, portions)
+            }
+            TopologyTuning::Stream { .. } => unreachable!("only microbatches are coordinated"),
+        };
         let me = coordinator.clone();
         let run = microbatch_driver::run_coordinator(self.clone(), me, options, ledger);
         self.spawn(Category::FlexLatency, run);

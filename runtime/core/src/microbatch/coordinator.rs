@@ -205,6 +205,12 @@ impl Coordinator {
             Input::ParticipantLost { task } => self.handle_lost(now, task),
             Input::Pause => self.handle_pause(),
             Input::Resume => self.handle_resume(now),
+            Input::Limits { limits, portions } => {
+                self.options.limits = limits;
+                for (source, portion) in portions {
+                    self.intake.set_portion(source, portion);
+                }
+            }
         }
         self.advance(now);
         self.check();
@@ -212,7 +218,7 @@ impl Coordinator {
 
     /// Does what is due at `now`; call it at [`Coordinator::deadline`].
     pub fn on_deadline(&mut self, now: Now) {
-        let timeout = self.options.phase_timeout;
+        let timeout = self.options.limits.phase_timeout;
         match &mut self.state {
             State::Processing { since, failed, .. }
                 if since.after(timeout) <= now && !failed.is_empty() =>
@@ -242,19 +248,17 @@ impl Coordinator {
     /// When `on_deadline` wants to be called; may lie in the past.
     #[must_use]
     pub fn deadline(&self) -> Option<Now> {
-        let timeout = self.options.phase_timeout;
+        let timeout = self.options.limits.phase_timeout;
         match &self.state {
             State::Processing { since, .. }
             | State::Preparing { since, .. }
             | State::Committing { since, .. } => Some(since.after(timeout)),
             State::Waiting { until } if self.startable() => Some(*until),
             State::Idle if self.plannable() => {
-                let rested = self.ended.after(self.options.force_delay);
+                let rested = self.ended.after(self.options.limits.force_delay);
                 let tick = self.intake.tick_deadline();
-                let empty = self
-                    .options
-                    .empty_interval
-                    .map(|wait| self.ended.after(wait));
+                let empty = self.options.limits.empty_interval;
+                let empty = empty.map(|wait| self.ended.after(wait));
                 let behind = self.intake.lag(&self.ledger.progress) > 0;
                 let data = behind.then_some(rested);
                 [tick, empty, data]

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::ids::{Attempt, MicrobatchId, SourceId};
-use crate::microbatch::{Plan, Source, SourceKind, SourceRange};
+use crate::microbatch::{Plan, Portion, Source, SourceKind, SourceRange};
 use crate::time::Now;
 
 /// Offsets after the last decided record, per source and partition.
@@ -64,6 +64,14 @@ impl Intake {
         self.ends.insert(at, end);
     }
 
+    /// The next plan takes so much of each partition.
+    pub(super) fn set_portion(&mut self, id: SourceId, new: Portion) {
+        let found = self.sources.iter_mut().find(|source| source.id == id);
+        if let Some(SourceKind::Depot { portion, .. }) = found.map(|source| &mut source.kind) {
+            *portion = new;
+        }
+    }
+
     pub(super) fn source(&self, id: SourceId) -> Option<&Source> {
         self.sources.iter().find(|source| source.id == id)
     }
@@ -98,12 +106,7 @@ impl Intake {
     pub(super) fn plan(&self, now: Now, id: MicrobatchId, progress: &Progress) -> Plan {
         let mut ranges = Vec::new();
         for source in &self.sources {
-            let SourceKind::Depot {
-                max_records,
-                max_bytes,
-                ..
-            } = source.kind
-            else {
+            let SourceKind::Depot { portion, .. } = source.kind else {
                 continue;
             };
             let positions = progress.get(&source.id).map_or(&[][..], Vec::as_slice);
@@ -111,8 +114,9 @@ impl Intake {
                 let Some(end) = self.ends.get(&(source.id, partition)) else {
                     continue;
                 };
-                let by_bytes = max_bytes.checked_div(end.record_bytes).unwrap_or(u64::MAX);
-                let count_max = max_records.min(by_bytes).max(1);
+                let by_bytes = portion.max_bytes.checked_div(end.record_bytes);
+                let by_bytes = by_bytes.unwrap_or(u64::MAX);
+                let count_max = portion.max_records.min(by_bytes).max(1);
                 let from = (*position).max(end.start);
                 let to = end.end.min(from.saturating_add(count_max));
                 if from < to {

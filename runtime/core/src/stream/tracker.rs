@@ -17,6 +17,7 @@
 //! and a restart begins after that reach. What must stay true: the list in `stream`, and `check`.
 
 mod failure;
+mod limits;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -28,14 +29,16 @@ use crate::stream::{
 };
 use crate::time::Now;
 
-/// The window holds at most so many records per unfinished one: newer records may overtake one
-/// that fails, but not without bound.
-const WINDOW_FACTOR: usize = 16;
+pub use limits::TrackerLimits;
+use limits::{Inherited, reach};
 
 /// The machine of one stream source on one task. See the module documentation.
 #[derive(Clone, Debug)]
 pub struct Tracker {
     options: TrackerOptions,
+    inherited: Inherited,
+    /// In mode `None`: how far past the durable checkpoint a record may have been pushed.
+    reach: u64,
     salt: u64,
     generation: u32,
     booted: bool,
@@ -46,13 +49,15 @@ pub struct Tracker {
     backlog_end: u64,
     watched: BTreeSet<u64>,
     failures: Failures<u64>,
+    /// Failures in a row that records are not to blame for.
+    unblamed: Failures<u64>,
     /// Mode all-after: records from the window's base on that were given up. A rewind does not
     /// bring them back.
     left_out: BTreeMap<u64, Slot>,
     retries: BTreeSet<(Now, u64)>,
     /// Nothing new is pushed before (mode all-after).
     hold_until: Now,
-    /// When which delivery has taken too long; deadlines ascend because the timeout is fixed.
+    /// When which delivery began; ascending.
     timeouts: VecDeque<(Now, Delivery)>,
     checkpointed: u64,
     checkpoint_durable: Option<u64>,
@@ -91,11 +96,14 @@ impl Tracker {
     /// A tracker that expects `Boot`.
     #[must_use]
     pub fn new(options: TrackerOptions) -> Tracker {
+        let limits = &options.limits;
         assert!(
-            options.max_executing > 0,
+            limits.max_executing > 0,
             "a source must be allowed to execute records"
         );
         Tracker {
+            reach: reach(&options),
+            inherited: Inherited::default(),
             options,
             salt: 0,
             generation: 0,
@@ -105,6 +113,7 @@ impl Tracker {
             backlog_end: 0,
             watched: BTreeSet::new(),
             failures: Failures::default(),
+            unblamed: Failures::default(),
             left_out: BTreeMap::new(),
             retries: BTreeSet::new(),
             hold_until: Now(0),
@@ -123,11 +132,19 @@ impl Tracker {
 
     /// Applies one input.
     pub fn on_input(&mut self, now: Now, input: Input) {
-        assert!(
-            self.booted != matches!(input, Input::Boot { .. }),
-            "a tracker boots first, once"
-        );
+        if let Input::Limits(limits) = input {
+            self.handle_limits(now, limits);
+            if !self.booted {
+                return;
+            }
+        } else {
+            assert!(
+                self.booted != matches!(input, Input::Boot { .. }),
+                "a tracker boots first, once"
+            );
+        }
         match input {
+            Input::Limits(_) => {}
             Input::Boot {
                 checkpoint,
                 start,
@@ -178,11 +195,12 @@ impl Tracker {
 
     /// Does what is due at `now`; call it at [`Tracker::deadline`].
     pub fn on_deadline(&mut self, now: Now) {
-        while let Some((due, delivery)) = self.timeouts.front().copied()
-            && due <= now
+        let timeout = self.options.limits.timeout;
+        while let Some((began, delivery)) = self.timeouts.front().copied()
+            && began.after(timeout) <= now
         {
             self.timeouts.pop_front();
-            let text = format!("not done after {:?}", self.options.timeout);
+            let text = format!("not done after {timeout:?}");
             for offset in delivery.from..delivery.to {
                 // A rewind may have taken the record away and pushed it anew: then it is not found.
                 if self.window.find(delivery.tree(offset)) == Some(offset) {
@@ -200,7 +218,8 @@ impl Tracker {
     /// When `on_deadline` wants to be called; may lie in the past.
     #[must_use]
     pub fn deadline(&self) -> Option<Now> {
-        let timeout = self.timeouts.front().map(|(due, _)| *due);
+        let oldest = self.timeouts.front();
+        let timeout = oldest.map(|(began, _)| began.after(self.options.limits.timeout));
         let retry = self
             .retries
             .first()
@@ -285,16 +304,15 @@ impl Tracker {
     /// Asserts what must always hold.
     pub fn check(&self) {
         let unbounded = mutants::active(Mutant::WindowIgnored);
-        let (unfinished, max) = (
-            self.window.unfinished(),
-            self.options.max_executing as usize,
-        );
+        let (limits, inherited) = (&self.options.limits, &self.inherited);
+        let unfinished = self.window.unfinished();
+        let max = inherited.unfinished.max(limits.max_executing as usize);
         assert!(
             unfinished <= max || unbounded,
             "{unfinished} records execute, {max} may"
         );
         assert!(
-            self.window.len() <= self.window_max() || unbounded,
+            self.window.len() <= self.window_max().max(inherited.window) || unbounded,
             "the window is too long"
         );
         #[cfg(test)]
@@ -304,7 +322,7 @@ impl Tracker {
             "more records run than are unfinished"
         );
         assert!(
-            self.watched.len() <= self.options.max_waiting as usize,
+            self.watched.len() <= inherited.waiting.max(limits.max_waiting as usize),
             "too many appends wait"
         );
         let passed = self.checkpointed > self.window.base();
@@ -329,7 +347,7 @@ impl Tracker {
         );
         let base = match (checkpoint, self.options.start) {
             // Whatever may have run before the restart must not run again.
-            (Some(at), _) if self.options.retry == RetryMode::None => at + self.reach(),
+            (Some(at), _) if self.options.retry == RetryMode::None => at + self.reach,
             (Some(at), _) | (None, StartFrom::Offset(at)) => at,
             (None, StartFrom::Beginning) => records.start,
             (None, StartFrom::End) => records.end,
@@ -345,7 +363,7 @@ impl Tracker {
             self.effects
                 .push_back(Effect::Checkpoint { progress: base });
         }
-        self.checkpoint_at = now.after(self.options.checkpoint_interval);
+        self.checkpoint_at = now.after(self.options.limits.checkpoint_interval);
     }
 
     fn handle_watch(&mut self, offset: u64) {
@@ -355,7 +373,7 @@ impl Tracker {
                 .push_back(released(offset, Outcome::Done { tree: None }));
         } else if self.paused {
             self.effects.push_back(released(offset, Outcome::Paused));
-        } else if self.watched.len() >= self.options.max_waiting as usize {
+        } else if self.watched.len() >= self.options.limits.max_waiting as usize {
             self.effects.push_back(released(offset, Outcome::Throttled));
         } else {
             self.watched.insert(offset);
@@ -406,24 +424,19 @@ impl Tracker {
         if mutants::active(Mutant::WindowIgnored) {
             return u64::MAX / 2;
         }
-        let executing = self.options.max_executing as usize - self.window.unfinished();
-        let room = executing.min(self.window_max() - self.window.len()) as u64;
+        let max = self.options.limits.max_executing as usize;
+        let executing = max.saturating_sub(self.window.unfinished());
+        let room = executing.min(self.spare()) as u64;
         if self.options.retry != RetryMode::None {
             return room;
         }
-        let limit = self
-            .checkpoint_durable
-            .map_or(0, |durable| durable + self.reach());
+        let reach = match mutants::active(Mutant::ReachMoves) {
+            false => self.reach,
+            true => reach(&self.options),
+        };
+        let durable = self.checkpoint_durable;
+        let limit = durable.map_or(0, |durable| durable + reach);
         room.min(limit.saturating_sub(self.window.next()))
-    }
-
-    fn window_max(&self) -> usize {
-        self.options.max_executing as usize * WINDOW_FACTOR
-    }
-
-    /// In mode `None`: how far past the durable checkpoint a record may have been pushed.
-    fn reach(&self) -> u64 {
-        self.window_max() as u64 + self.options.checkpoint_records
     }
 
     fn deliver(&mut self, now: Now, from: u64, to: u64) {
@@ -453,8 +466,7 @@ impl Tracker {
             }
         }
         if !mutants::active(Mutant::NoTimeout) {
-            let due = now.after(self.options.timeout);
-            self.timeouts.push_back((due, delivery));
+            self.timeouts.push_back((now, delivery));
         }
         match self.effects.back_mut() {
             Some(Effect::Deliver(open)) if joins => open.to = to,
@@ -491,8 +503,7 @@ impl Tracker {
     /// waits for one is told when it is.
     fn leave_out(&mut self) {
         let from = self.window.next();
-        let spare = (self.window_max() - self.window.len()) as u64;
-        let to = self.end.min(from + spare);
+        let to = self.end.min(from + self.spare() as u64);
         if self.checkpoint_durable.is_none() || from < self.backlog_end || from >= to {
             return;
         }
@@ -534,9 +545,8 @@ impl Tracker {
     /// Nothing more will happen to the record (step 4).
     fn finish(&mut self, now: Now, offset: u64) {
         self.window.set(offset, Slot::Done);
-        if !self.failures.is_empty() {
-            self.failures.forgive(offset);
-        }
+        self.failures.forgive(offset);
+        self.unblamed.forgive(offset);
         if !self.left_out.is_empty() {
             self.left_out = self.left_out.split_off(&self.window.base());
         }
@@ -551,7 +561,7 @@ impl Tracker {
             self.idle_since = now;
         }
         let ahead = self.window.base().saturating_sub(self.checkpointed);
-        if ahead >= self.options.checkpoint_records {
+        if ahead >= self.options.limits.checkpoint_records {
             self.checkpoint(now);
         }
     }
@@ -567,7 +577,7 @@ impl Tracker {
     }
 
     fn checkpoint(&mut self, now: Now) {
-        self.checkpoint_at = now.after(self.options.checkpoint_interval);
+        self.checkpoint_at = now.after(self.options.limits.checkpoint_interval);
         let mut progress = self.window.base();
         if mutants::active(Mutant::CheckpointTooFar) {
             progress = self.window.next();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use glommio::timer::Timer;
 
-use crate::env::{Category, Env, Mapping, Open, Tick};
+use crate::env::{Category, CategoryShares, Env, Mapping, Open, Tick};
 
 use super::channel::GlommioTransport;
 use super::executor::Local;
@@ -55,6 +55,10 @@ impl Env for GlommioEnv {
 
     fn spawn(&self, category: Category, future: impl Future<Output = ()> + 'static) {
         self.0.spawn(category, future);
+    }
+
+    fn set_shares(&self, shares: CategoryShares) {
+        self.0.set_shares(shares);
     }
 
     fn transport(&self) -> GlommioTransport {

@@ -16,13 +16,13 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use glommio::timer::Timer;
-use glommio::{Latency, Shares, TaskQueueHandle};
+use glommio::{Latency, Shares, SharesManager, TaskQueueHandle};
 
-use crate::env::Category;
+use crate::env::{Category, CategoryShares};
 
 use super::durability::DurableWrite;
 use super::guard::{Guarded, Pulse, Slot, dropped};
-use super::pool::{CategoryShares, Counters, PoolShared};
+use super::pool::{Counters, PoolShared};
 
 /// How long an ending executor waits for I/O under way.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -34,6 +34,8 @@ const LAST_TURNS: u32 = 1_000;
 /// One executor, seen from itself.
 pub(super) struct Local {
     queues: [TaskQueueHandle; Category::ALL.len()],
+    /// Read by the scheduler now and then.
+    shares: Rc<Cell<CategoryShares>>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) shared: Arc<PoolShared>,
     random: Cell<u64>,
@@ -46,6 +48,18 @@ pub(super) struct Local {
     end_waker: RefCell<Option<Waker>>,
     /// Per device: the faster durable write, known once its first file was opened here.
     pub(super) devices: RefCell<BTreeMap<u64, DurableWrite>>,
+}
+
+/// The share of one queue, as the scheduler asks for it: four times a second.
+struct Part {
+    shares: Rc<Cell<CategoryShares>>,
+    category: Category,
+}
+
+impl SharesManager for Part {
+    fn shares(&self) -> usize {
+        self.shares.get().of(self.category)
+    }
 }
 
 /// Held while an I/O is under way.
@@ -65,13 +79,19 @@ impl Local {
         shared: Arc<PoolShared>,
         seed: u64,
     ) -> Rc<Local> {
+        let shares = Rc::new(Cell::new(*shares));
         let queue = |category: Category| {
-            let shares = Shares::Static(shares.of(category));
+            let part = Part {
+                shares: shares.clone(),
+                category,
+            };
+            let shares = Shares::Dynamic(Rc::new(part));
             let name = format!("{category:?}");
             glommio::executor().create_task_queue(shares, Latency::NotImportant, &name)
         };
         Rc::new(Local {
             queues: Category::ALL.map(queue),
+            shares,
             pulse,
             shared,
             random: Cell::new(seed),
@@ -107,6 +127,18 @@ impl Local {
         spawned
             .expect("the queues live as long as the executor")
             .detach();
+    }
+
+    pub(super) fn set_shares(&self, shares: CategoryShares) {
+        self.shares.set(shares);
+    }
+
+    /// What the scheduler reckons with.
+    #[cfg(test)]
+    pub(super) fn share_of(&self, category: Category) -> usize {
+        let stats = glommio::executor().task_queue_stats(self.queues[category as usize]);
+        let stats = stats.expect("the queues live as long as the executor");
+        stats.current_shares()
     }
 
     fn task_ended(&self, id: u64, panic: Option<String>) {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use futures_channel::oneshot;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
 
-use crate::env::Category;
+use crate::env::{Category, CategoryShares};
 use crate::probe;
 
 use super::durability::DurableWrite;
@@ -33,57 +33,15 @@ const START_MAX: Duration = Duration::from_secs(1);
 const START_ATTEMPTS: u32 = 5;
 
 /// Where executors run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pin {
     /// One core each, when there are enough; otherwise as `Unpinned`.
     Cores,
+    /// These cores, one each, when all may be used and are enough; otherwise as `Unpinned`.
+    /// Memory that an executor touches first is that of its core's NUMA node.
+    These(Vec<usize>),
     /// Wherever the kernel likes.
     Unpinned,
-}
-
-/// How a contended executor divides its time, by category. Only ratios matter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CategoryShares {
-    /// What everybody else waits for.
-    pub replication: usize,
-    /// Clients' appends and reads.
-    pub client: usize,
-    /// Stream topologies.
-    pub low_latency: usize,
-    /// Microbatch topologies.
-    pub flex_latency: usize,
-    /// Other modules.
-    pub mirror_client: usize,
-    /// House-keeping.
-    pub background: usize,
-}
-
-impl Default for CategoryShares {
-    /// Replication 1000, client and low latency 500, flex latency and mirror client 250,
-    /// background 100.
-    fn default() -> CategoryShares {
-        CategoryShares {
-            replication: 1000,
-            client: 500,
-            low_latency: 500,
-            flex_latency: 250,
-            mirror_client: 250,
-            background: 100,
-        }
-    }
-}
-
-impl CategoryShares {
-    pub(super) fn of(&self, category: Category) -> usize {
-        match category {
-            Category::Replication => self.replication,
-            Category::Client => self.client,
-            Category::LowLatency => self.low_latency,
-            Category::FlexLatency => self.flex_latency,
-            Category::MirrorClient => self.mirror_client,
-            Category::Background => self.background,
-        }
-    }
 }
 
 /// How to build a [`Pool`].
@@ -237,8 +195,8 @@ impl<T: Send + 'static> Pool<T> {
         };
         probe::require_io_uring(probe::open_ring)?;
         probe::require_memlock(probe::memlock_limit())?;
-        let cores = probe::cores();
-        let pinned = config.pin == Pin::Cores && config.executors <= cores.len();
+        let cores = config.pin.cores(&probe::cores());
+        let pinned = config.executors <= cores.len();
         let dog = Arc::<Watchdog>::default();
         let counters = Arc::<Counters>::default();
         let durable_write = config.durable_write;
@@ -330,6 +288,17 @@ impl<T: Send + 'static> Pool<T> {
     /// Whether each executor has a core of its own.
     pub fn pinned(&self) -> bool {
         self.pinned
+    }
+}
+
+impl Pin {
+    /// Cores to use, of those that may be used: none when executors are not pinned.
+    fn cores(&self, usable: &[usize]) -> Vec<usize> {
+        match self {
+            Pin::Cores => usable.to_vec(),
+            Pin::These(wanted) if wanted.iter().all(|core| usable.contains(core)) => wanted.clone(),
+            Pin::These(_) | Pin::Unpinned => Vec::new(),
+        }
     }
 }
 

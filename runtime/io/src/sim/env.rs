@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::env::{Category, Env, File, Mapping, Open, Tick};
+use crate::env::{Category, CategoryShares, Env, File, Mapping, Open, Tick};
 
 use super::channel::SimTransport;
 use super::config::Latency;
@@ -77,6 +77,8 @@ impl Env for SimEnv {
         self.shared.world().trace.fold(category as u64);
         self.tasks.spawn(&self.shared, self.place, future);
     }
+
+    fn set_shares(&self, _: CategoryShares) {}
 
     fn transport(&self) -> SimTransport {
         SimTransport(self.shared.clone())

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::layout::ModuleOptions;
+use crate::options::{Level, Settings};
 use crate::setup::Setup;
 use crate::simulation::Simulation;
 use crate::testing::{JOBS, Jobs, POISON, UNLUCKY};
@@ -65,10 +65,8 @@ fn ack_returns_are_combined_over_the_whole_tree() {
 #[test]
 fn a_patient_append_waits_for_the_retry() {
     for seed in 0..10 {
-        let patient = ModuleOptions {
-            first_attempt_decides: false,
-            ..ModuleOptions::default()
-        };
+        let option = crate::options::ACK_FAILURE_ON_ANY.name;
+        let patient = Settings::new().with(Level::Depot("*jobs".to_owned()), option, false);
         let world = Simulation::seed(seed).options(patient);
         let all_after = seed % 2 == 0;
         world.run(Jobs { all_after }, |cluster| async move {

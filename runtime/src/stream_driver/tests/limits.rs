@@ -6,18 +6,17 @@ use futures_util::future::join_all;
 
 use super::modules::{Careless, EVENTS, POISON, TALLY, Tally};
 use super::{idle, settle, simulation, topology};
-use crate::layout::ModuleOptions;
+use crate::options::{Level, STREAM_MAX_EXECUTING, Settings};
 use crate::simulation::{Faults, SimulatedCluster, Simulation};
 use crate::{AckLevel, ErrorKind};
 
 const BURST: u64 = 40;
 
+const EXECUTING: &str = STREAM_MAX_EXECUTING.name;
+
 /// Two unfinished records per partition at most.
-fn narrow() -> ModuleOptions {
-    ModuleOptions {
-        stream_executing_max: 2,
-        ..ModuleOptions::default()
-    }
+fn narrow() -> Settings {
+    Settings::new().with(Level::Module, EXECUTING, 2)
 }
 
 /// Appends a burst to one partition and waits for all; answers how many were told of the throttle.

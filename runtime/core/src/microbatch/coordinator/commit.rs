@@ -43,7 +43,7 @@ impl Coordinator {
         }
         self.failures.forgive_all();
         self.unblamed.forgive_all();
-        if self.plannable() && self.options.force_delay.is_zero() {
+        if self.plannable() && self.options.limits.force_delay.is_zero() {
             self.adopt_plan(now, false);
         }
         let token = self.persist();

@@ -23,13 +23,11 @@ impl Coordinator {
             self.state = State::Fixing { token, until: now };
             return;
         }
-        if !self.plannable() || now < self.ended.after(self.options.force_delay) {
+        if !self.plannable() || now < self.ended.after(self.options.limits.force_delay) {
             return;
         }
-        let empty_due = self
-            .options
-            .empty_interval
-            .is_some_and(|wait| self.ended.after(wait) <= now);
+        let empty = self.options.limits.empty_interval;
+        let empty_due = empty.is_some_and(|wait| self.ended.after(wait) <= now);
         if self.adopt_plan(now, empty_due) {
             self.fix_plan(now);
         }

@@ -10,8 +10,9 @@ use core::time::Duration;
 
 use crate::ids::{Attempt, MicrobatchId, Origin, Position, SourceId, TaskId, mix};
 use crate::microbatch::{
-    Coordinator, CoordinatorEffect, CoordinatorInput as Input, CoordinatorOptions, Failure, Ledger,
-    Participant, ParticipantInput, Source, SourceKind, SourceWork, ToCoordinator, ToParticipant,
+    Coordinator, CoordinatorEffect, CoordinatorInput as Input, CoordinatorLimits,
+    CoordinatorOptions, Failure, Ledger, Participant, ParticipantInput, Portion, Source,
+    SourceKind, SourceWork, ToCoordinator, ToParticipant,
 };
 use crate::policy::{Exhausted, FailurePolicy};
 use crate::tests::script::{self, Command};
@@ -124,8 +125,10 @@ fn options(command: &Command<'_>) -> CoordinatorOptions {
     let tasks = command.number("tasks").unwrap_or(2) as u32;
     let kind = SourceKind::Depot {
         partitions: tasks,
-        max_records: 3,
-        max_bytes: 1 << 20,
+        portion: Portion {
+            max_records: 3,
+            max_bytes: 1 << 20,
+        },
     };
     let mut sources = vec![Source {
         id: DEPOT,
@@ -143,7 +146,7 @@ fn options(command: &Command<'_>) -> CoordinatorOptions {
         });
     }
     let mut options = CoordinatorOptions::new(tasks, sources);
-    options.phase_timeout = Duration::from_millis(1000);
+    options.limits.phase_timeout = Duration::from_millis(1000);
     options.unblamed = policy;
     options
 }
@@ -177,6 +180,20 @@ impl Stage {
                 record_bytes: command.number("bytes").unwrap_or(0),
             }),
             "persisted" => self.tell(Input::Persisted { token: self.token }),
+            "limits" => {
+                let ms = |name| command.number(name).map(Duration::from_millis);
+                let limits = CoordinatorLimits {
+                    phase_timeout: Duration::from_millis(1000),
+                    force_delay: ms("delay-ms").unwrap_or_default(),
+                    empty_interval: ms("empty-ms"),
+                };
+                let portion = Portion {
+                    max_records: command.number("records").unwrap_or(3),
+                    max_bytes: 1 << 20,
+                };
+                let portions = vec![(DEPOT, portion)];
+                self.tell(Input::Limits { limits, portions });
+            }
             "pause" => self.tell(Input::Pause),
             "resume" => self.tell(Input::Resume),
             "wait" => {

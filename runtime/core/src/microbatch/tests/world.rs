@@ -11,9 +11,9 @@ use core::time::Duration;
 
 use crate::ids::{MicrobatchId, Origin, Position, SourceId, TaskId, mix};
 use crate::microbatch::{
-    Admission, Coordinator, CoordinatorEffect, CoordinatorInput, CoordinatorOptions, DeadLetter,
-    Failure, Ledger, Participant, ParticipantEffect, ParticipantInput, Phase, Source, SourceKind,
-    SourceWork, ToCoordinator, ToParticipant,
+    Admission, Coordinator, CoordinatorEffect, CoordinatorInput, CoordinatorLimits,
+    CoordinatorOptions, DeadLetter, Failure, Ledger, Participant, ParticipantEffect,
+    ParticipantInput, Phase, Portion, Source, SourceKind, SourceWork, ToCoordinator, ToParticipant,
 };
 use crate::policy::{Exhausted, FailurePolicy};
 use crate::tests::Random;
@@ -190,8 +190,10 @@ impl World {
         };
         let depot = SourceKind::Depot {
             partitions: self.tasks.len() as u32,
-            max_records: 4,
-            max_bytes: u64::MAX,
+            portion: Portion {
+                max_records: 4,
+                max_bytes: u64::MAX,
+            },
         };
         let tick = SourceKind::Tick {
             interval: Duration::from_millis(80),
@@ -209,7 +211,7 @@ impl World {
             },
         ];
         let mut options = CoordinatorOptions::new(self.tasks.len() as u32, sources);
-        options.phase_timeout = Duration::from_millis(200);
+        options.limits.phase_timeout = Duration::from_millis(200);
         options.unblamed = policy;
         options
     }
@@ -234,6 +236,7 @@ impl World {
             }
             11 if !self.stuck() || self.random.one_in(10) => self.time_passes()?,
             12 if self.weather.pauses => self.pause_or_resume()?,
+            13 if self.random.one_in(4) => self.set_limits()?,
             _ => self.deliver_any()?,
         }
         if self.random.one_in(self.weather.crash_one_in) {
@@ -272,6 +275,22 @@ impl World {
             self.paused_seen = false;
             self.coordinate(CoordinatorInput::Resume)
         }
+    }
+
+    /// An operator changes options in the middle of it.
+    fn set_limits(&mut self) -> Result<(), String> {
+        let millis = |ms| Duration::from_millis(ms);
+        let limits = CoordinatorLimits {
+            phase_timeout: millis([150, 200][self.random.below(2)]),
+            force_delay: millis([0, 0, 3][self.random.below(3)]),
+            empty_interval: [None, Some(millis(50))][self.random.below(2)],
+        };
+        let portion = Portion {
+            max_records: [1, 4, 9][self.random.below(3)],
+            max_bytes: u64::MAX,
+        };
+        let portions = vec![(DEPOT, portion)];
+        self.coordinate(CoordinatorInput::Limits { limits, portions })
     }
 
     fn time_passes(&mut self) -> Result<(), String> {

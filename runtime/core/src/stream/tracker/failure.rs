@@ -6,11 +6,14 @@
 use std::collections::BTreeSet;
 
 use crate::mutants::{self, Mutant};
-use crate::policy::{Exhausted, Verdict};
+use crate::policy::{Exhausted, FailurePolicy, Verdict};
 use crate::stream::tracker::{Tracker, released};
 use crate::stream::window::Slot;
 use crate::stream::{Effect, Outcome, RetryMode, TreeId};
 use crate::time::Now;
+
+/// A link that is down may be up again any time; until then thousands of records try.
+const UNBLAMED_BACKOFF_MAX_MS: u64 = 500;
 
 impl Tracker {
     // Step 3: fail.
@@ -24,7 +27,10 @@ impl Tracker {
         let tree = TreeId::new(generation, offset);
         self.effects.push_back(Effect::Discard { tree });
         let at_most_once = self.options.retry == RetryMode::None;
-        if self.options.first_attempt_decides || at_most_once {
+        // An attempt decides about the append (D-20) when the record failed in it. One that ended
+        // because a neighbor failed or a link broke says nothing about the record: the append waits
+        // for the retry.
+        if (self.options.limits.first_attempt_decides && blamed) || at_most_once {
             self.release_failed(offset, text);
         }
         let verdict = match (at_most_once, blamed) {
@@ -33,9 +39,7 @@ impl Tracker {
                 failures: 1,
             },
             (false, true) => self.failures.on_failure(offset, &self.options.policy),
-            (false, false) => Verdict::Retry {
-                after: self.options.policy.backoff(1),
-            },
+            (false, false) => self.unblamed.on_failure(offset, &self.patience()),
         };
         match verdict {
             Verdict::Retry { after } => self.retry(now.after(after), offset),
@@ -79,6 +83,16 @@ impl Tracker {
                 self.leave_out_for_good(offset, Slot::Done);
                 self.finish(now, offset);
             }
+        }
+    }
+
+    /// How a record is tried again that is not to blame: for ever, and soon when all is well again.
+    fn patience(&self) -> FailurePolicy {
+        let policy = self.options.policy;
+        FailurePolicy {
+            retries: u32::MAX,
+            backoff_max_ms: policy.backoff_max_ms.min(UNBLAMED_BACKOFF_MAX_MS),
+            ..policy
         }
     }
 

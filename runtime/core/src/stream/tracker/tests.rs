@@ -67,3 +67,9 @@ fn mutant_all_after_forgotten_is_red() {
 fn mutant_no_timeout_is_red() {
     assert_red(Mutant::NoTimeout);
 }
+
+/// In mode none, limits that grow while records run must not let a restart run one twice.
+#[test]
+fn mutant_reach_moves_is_red() {
+    assert_red(Mutant::ReachMoves);
+}

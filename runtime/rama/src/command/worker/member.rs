@@ -7,6 +7,7 @@
 //! acknowledged is durable.
 
 mod assignment;
+mod guard;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -16,8 +17,10 @@ use std::time::Duration;
 
 use axum::Router;
 use rama_api::Assignment;
+use rama_api::endpoints::Server;
 use rama_control::worker::{Control, Event, GroupRoute, Order};
 use rama_gateway::dev::{self, Failure};
+use rama_gateway::gate::{Door, Gate};
 use rama_gateway::metrics::HttpMetrics;
 use rama_gateway::routes::{Gateway, router};
 use rama_gateway::{config, logging};
@@ -26,7 +29,8 @@ use rama_net::{Endpoint, EndpointConfig, Role, StreamHeader};
 use rama_planner::ids::GroupId;
 use rama_planner::records::{WorkerDetails, WorkerPhase};
 use rama_planner::worker::End;
-use rama_runtime::{Error, Route, Worker};
+use rama_runtime::options::Settings;
+use rama_runtime::{Definition, Error, Route, Worker};
 use tokio::sync::{mpsc, watch};
 
 use super::{failed, interrupted};
@@ -53,6 +57,8 @@ pub(super) fn run(module: impl Module, path: &Path) -> Result<(), Failure> {
 
 async fn serve(module: &dyn Module, assignment: Assignment) -> Result<(), Failure> {
     let stopped = interrupted()?;
+    let definition = Definition::of(module)
+        .map_err(|error| Failure::new(error.to_string(), "fix the module's `define`"))?;
     let life = assignment::life();
     let worker = Worker::bind(assignment::worker(&assignment, life)?).await;
     let worker = worker.map_err(failed)?;
@@ -67,6 +73,7 @@ async fn serve(module: &dyn Module, assignment: Assignment) -> Result<(), Failur
         process: assignment::process(&assignment, address.port()),
         ports: assignment::ports(&worker),
         phase: WorkerPhase::Recovering,
+        interface: format!("{:016x}", definition.interface()),
     };
     let identity = assignment::identity(&assignment, life, details)?;
     let ttl = Duration::from_millis(assignment.metastore.lease_ms);
@@ -114,14 +121,15 @@ fn bind(assignment: &Assignment, life: u64) -> Result<Endpoint, Failure> {
     Endpoint::on_tokio(config).map_err(net)
 }
 
-/// The same routes that a development server has.
+/// The same routes that a development server has, for those whose certificates say that they may.
 fn requests(worker: &Worker, stop: watch::Receiver<bool>) -> Router {
-    router(Gateway {
+    let routes = router(Gateway {
         cluster: worker.cluster(),
         metrics: Arc::new(HttpMetrics::default()),
         limits: config::Http::default().limits(),
         stop,
-    })
+    });
+    guard::by_role(Gate::new(Server::Module, Door::Shut).before(routes))
 }
 
 async fn answer(endpoint: Endpoint, router: Router) {
@@ -194,9 +202,7 @@ impl Member {
             Event::Exit(end) => leave(end),
             Event::Routes(routes) => self.set_routes(&routes).await,
             Event::Paused(paused) => self.pause(paused),
-            Event::Options(options) => {
-                tracing::info!(count = options.len(), "dynamic options are set");
-            }
+            Event::Options(options) => self.set_options(options),
             Event::Drain => {}
         }
         Ok(())
@@ -221,6 +227,7 @@ impl Member {
                     _ = beat.tick() => self.beat()?,
                     event = events.recv() => match event {
                         Some(Event::Exit(end)) => leave(end),
+                        Some(Event::Options(options)) => self.set_options(options),
                         Some(event) => later.push(event),
                         None => return Ok(()),
                     },
@@ -273,6 +280,16 @@ impl Member {
             }
         }
         worker.set_routes(resolved);
+    }
+
+    /// From now on these hold; before the launch, too. Nothing is waited for.
+    fn set_options(&self, options: Settings) {
+        let Some(worker) = &self.worker else { return };
+        tracing::info!(count = options.iter().count(), "dynamic options are set");
+        for useless in options.useless() {
+            tracing::warn!(error = %useless, "an option has no effect; {}", useless.hint());
+        }
+        worker.set_options(&self.assignment.module, options);
     }
 
     /// Pauses and resumes what changed; the worker of task 0 does it for all.

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use crate::policy::{Exhausted, FailurePolicy};
 use crate::stream::{
-    Effect, Input, Outcome, RetryMode, StartFrom, Tracker, TrackerOptions, TreeId,
+    Effect, Input, Outcome, RetryMode, StartFrom, Tracker, TrackerLimits, TrackerOptions, TreeId,
 };
 use crate::tests::script::{self, Command};
 use crate::time::Now;
@@ -49,12 +49,18 @@ fn options(command: &Command<'_>) -> TrackerOptions {
             then,
         },
         start,
-        max_executing: command.number("executing").unwrap_or(4) as u32,
-        max_waiting: 100,
-        timeout: Duration::from_millis(1000),
-        checkpoint_records: command.number("checkpoint").unwrap_or(100),
-        checkpoint_interval: Duration::from_millis(5000),
         checkpoint_idle: Duration::from_millis(command.number("idle").unwrap_or(5000)),
+        limits: limits(command),
+    }
+}
+
+fn limits(command: &Command<'_>) -> TrackerLimits {
+    TrackerLimits {
+        max_executing: command.number("executing").unwrap_or(4) as u32,
+        max_waiting: command.number("waiting").unwrap_or(100) as u32,
+        timeout: Duration::from_millis(command.number("timeout").unwrap_or(1000)),
+        checkpoint_records: command.number("checkpoint").unwrap_or(100),
+        checkpoint_interval: Duration::from_millis(command.number("interval").unwrap_or(5000)),
         first_attempt_decides: command.text("patient").is_none(),
     }
 }
@@ -114,6 +120,7 @@ impl Stage {
             "checkpointed" => self.tell(Input::Checkpointed {
                 progress: command.need("at"),
             }),
+            "limits" => self.tell(Input::Limits(limits(&command))),
             "pause" => self.tell(Input::Pause),
             "resume" => self.tell(Input::Resume),
             "wait" => {

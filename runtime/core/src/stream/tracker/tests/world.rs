@@ -9,12 +9,15 @@ use core::time::Duration;
 
 use crate::policy::{Exhausted, FailurePolicy};
 use crate::stream::{
-    Effect, Input, Outcome, RetryMode, StartFrom, Tracker, TrackerOptions, TreeId,
+    Effect, Input, Outcome, RetryMode, StartFrom, Tracker, TrackerLimits, TrackerOptions, TreeId,
 };
 use crate::tests::Random;
 use crate::time::Now;
 
 const MS: u64 = 1_000_000;
+
+/// Why an innocent record's attempt ended.
+const NEIGHBOR: &str = "a neighbor's bad luck";
 
 /// Something on its way; the order of arrival is random.
 enum Flying {
@@ -55,6 +58,10 @@ pub(super) struct World {
     random: Random,
     now: u64,
     options: TrackerOptions,
+    /// What an operator set last; not known to the next life before it boots.
+    limits: TrackerLimits,
+    /// Records that executed when that was.
+    executed: usize,
     tracker: Tracker,
     end: u64,
     flying: Vec<Flying>,
@@ -84,6 +91,17 @@ pub(super) struct World {
     pub(super) letters: u64,
 }
 
+fn limits(random: &mut Random) -> TrackerLimits {
+    TrackerLimits {
+        max_executing: [1, 3, 20][random.below(3)],
+        max_waiting: [1, 5][random.below(2)],
+        timeout: Duration::from_millis([50, 70][random.below(2)]),
+        checkpoint_records: [1, 4, 1000][random.below(3)],
+        checkpoint_interval: Duration::from_millis(10),
+        first_attempt_decides: random.one_in(2),
+    }
+}
+
 impl World {
     pub(super) fn new(seed: u64) -> World {
         let mut random = Random::new(seed);
@@ -98,18 +116,15 @@ impl World {
                 then,
             },
             start: StartFrom::Beginning,
-            max_executing: [1, 3, 20][random.below(3)],
-            max_waiting: 5,
-            timeout: Duration::from_millis(50),
-            checkpoint_records: [1, 4, 1000][random.below(3)],
-            checkpoint_interval: Duration::from_millis(10),
             checkpoint_idle: Duration::from_millis([1, 10][random.below(2)]),
-            first_attempt_decides: random.one_in(2),
+            limits: limits(&mut random),
         };
         let poison = (then != Exhausted::Pause && random.one_in(2)).then_some(9);
         let mut world = World {
             now: 0,
             tracker: Tracker::new(options),
+            limits: options.limits,
+            executed: 0,
             options,
             end: random.below(10) as u64,
             flying: Vec::new(),
@@ -159,6 +174,7 @@ impl World {
             }
             10..=12 => self.resume(),
             13..=15 => self.time_passes(),
+            16 => self.set_limits(),
             _ => self.land(),
         }
         self.drain()
@@ -206,6 +222,13 @@ impl World {
         self.tracker.on_input(Now(self.now), input);
     }
 
+    /// An operator changes options while records run.
+    fn set_limits(&mut self) {
+        self.limits = limits(&mut self.random);
+        self.executed = self.tracker.status().executing;
+        self.tell(Input::Limits(self.limits));
+    }
+
     fn resume(&mut self) {
         self.silent = false;
         self.paused = false;
@@ -227,6 +250,8 @@ impl World {
         }
         self.watched.clear();
         self.tracker = Tracker::new(self.options);
+        self.executed = 0;
+        self.tell(Input::Limits(self.limits));
         self.boot();
     }
 
@@ -263,11 +288,9 @@ impl World {
             } => self.event(tree, offset, edge, depth),
             Flying::Ack { tree, xor } => self.tell(Input::Ack { tree, xor }),
             Flying::Failed { tree, blamed } => {
-                self.tell(Input::Failed {
-                    tree,
-                    blamed,
-                    text: "bad luck".to_owned(),
-                });
+                let text = if blamed { "bad luck" } else { NEIGHBOR };
+                let text = text.to_owned();
+                self.tell(Input::Failed { tree, blamed, text });
             }
             Flying::DeadLettered { offset } => {
                 self.given_up.insert(offset);
@@ -332,7 +355,7 @@ impl World {
             self.effect(effect)?;
         }
         let executing = self.tracker.status().executing;
-        if executing > self.options.max_executing as usize {
+        if executing > self.executed.max(self.limits.max_executing as usize) {
             return Err(format!("{executing} records execute"));
         }
         self.judge_progress(self.tracker.progress())
@@ -414,6 +437,9 @@ impl World {
             Outcome::Done { .. } if !self.done.contains(&offset) => {
                 Err(format!("record {offset} is released before it is done"))
             }
+            Outcome::Failed { text } if text == NEIGHBOR && self.retries() => {
+                Err(format!("record {offset} failed for its neighbor"))
+            }
             Outcome::Throttled | Outcome::LeftOut => {
                 self.throttled += 1;
                 if *outcome == Outcome::LeftOut {
@@ -423,6 +449,10 @@ impl World {
             }
             _ => Ok(()),
         }
+    }
+
+    fn retries(&self) -> bool {
+        self.options.retry != RetryMode::None
     }
 
     /// S-13: everything before the progress is done or given up.

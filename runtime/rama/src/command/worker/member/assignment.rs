@@ -16,7 +16,7 @@ use rama_net::credentials::{CertificatePaths, Credentials};
 use rama_planner::ids::{Incarnation, InstanceId, ModuleName, NodeId, WorkerIndex};
 use rama_planner::records::{Process, WorkerDetails};
 use rama_planner::worker::Identity;
-use rama_runtime::{ModuleOptions, Worker, WorkerConfig};
+use rama_runtime::{Worker, WorkerConfig};
 use uuid::Uuid;
 
 /// Reads the file and checks that it is for this program.
@@ -76,8 +76,7 @@ pub(super) fn worker(assignment: &Assignment, life: u64) -> Result<WorkerConfig,
         bind: assignment.bind,
         first_port: assignment.first_port,
         security: security(assignment)?,
-        pinned: !assignment.cores.is_empty(),
-        options: ModuleOptions::default(),
+        cores: assignment.cores.clone(),
     })
 }
 

@@ -1,0 +1,90 @@
+//! Every option, once: name, what it is about, values, default, help.
+//!
+//! Relies on the runtime to read each of them where its effect is (`tuning`). Names, levels and
+//! meanings are those of spec operations §6.3. What must stay true: names are sorted; a default
+//! lies within its range; what would have no effect is not declared.
+
+use super::Kind::{Switch, Weights, Whole};
+use super::{Declaration, Scope};
+
+macro_rules! declare {
+    ($($ident:ident: $scope:ident, $name:literal, $kind:expr, $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub static $ident: Declaration = Declaration {
+                name: $name,
+                scope: Scope::$scope,
+                kind: $kind,
+                help: $help,
+            };
+        )*
+
+        /// Every option, sorted by name.
+        pub static DECLARED: &[&Declaration] = &[$(&$ident),*];
+    };
+}
+
+/// How a contended task thread divides its time when nothing is set.
+pub const EVENT_CATEGORIES: &[(&str, u64)] = &[
+    ("isr.replication", 1000),
+    ("client", 500),
+    ("low.latency", 500),
+    ("flex.latency", 250),
+    ("mirror.client", 250),
+    ("background", 100),
+];
+
+declare! {
+    ACK_FAILURE_ON_ANY: Depot, "depot.ack.failure.on.any.streaming.failure",
+        Switch { default: true },
+        "Whether an ACK append fails with the first failed attempt of a stream, although a retry may \
+         succeed; otherwise it waits for the retries.";
+    DEPOT_MAX_FETCH: Depot, "depot.max.fetch",
+        Whole { default: 512, min: 1, max: 65_536, unit: "records" },
+        "How many records of a partition one event takes.";
+    DEPOT_MAX_PENDING: Depot, "depot.max.pending.streaming.per.partition",
+        Whole { default: 65_536, min: 1, max: 1_048_576, unit: "appends" },
+        "How many ACK appends to a partition may wait for one stream; more are answered as \
+         throttled.";
+    MICROBATCH_MAX_BYTES: Depot, "depot.microbatch.max.bytes",
+        Whole { default: 4 << 20, min: 1, max: 1 << 30, unit: "bytes" },
+        "About how many bytes of a partition one microbatch takes.";
+    MICROBATCH_MAX_RECORDS: Depot, "depot.microbatch.max.records",
+        Whole { default: 16_384, min: 1, max: 16_777_216, unit: "records" },
+        "How many records of a partition one microbatch takes.";
+    PROXY_LIMIT: PState, "pstate.proxy.limit",
+        Whole { default: 20_000, min: 1, max: 1_000_000, unit: "watches" },
+        "How many watches of the PState one task has; more are refused.";
+    MICROBATCH_EMPTY_SLEEP: Microbatch, "topology.microbatch.empty.sleep.time.millis",
+        Whole { default: 0, min: 0, max: 86_400_000, unit: "ms" },
+        "Without new records an empty microbatch runs after so long; 0: never. New records end the \
+         wait at once.";
+    MICROBATCH_FORCE_DELAY: Microbatch, "topology.microbatch.force.delay.millis",
+        Whole { default: 0, min: 0, max: 3_600_000, unit: "ms" },
+        "The shortest pause between two microbatches.";
+    MICROBATCH_PHASE_TIMEOUT: Microbatch, "topology.microbatch.phase.timeout.seconds",
+        Whole { default: 60, min: 1, max: 86_400, unit: "s" },
+        "A phase of a microbatch that takes longer ends the attempt, which is made again.";
+    STREAM_CHECKPOINT_THRESHOLD: Stream, "topology.stream.checkpoint.progress.threshold",
+        Whole { default: 1000, min: 1, max: 1_000_000, unit: "records" },
+        "After so many records a stream stores how far it is, if no write has done so.";
+    STREAM_EVENTS_PER_BATCH: Stream, "topology.stream.max.events.per.batch",
+        Whole { default: 4096, min: 1, max: 65_536, unit: "events" },
+        "How many events share one write of a stream on one task.";
+    STREAM_MAX_EXECUTING: Stream, "topology.stream.max.executing.per.task",
+        Whole { default: 4096, min: 1, max: 65_536, unit: "records" },
+        "How many records of a source may be unfinished on a task; more wait in the depot, and \
+         their ACK appends are answered as throttled.";
+    STREAM_CHECKPOINT_SECONDS: Stream, "topology.stream.periodic.checkpoint.seconds",
+        Whole { default: 5, min: 1, max: 3600, unit: "s" },
+        "A busy stream stores at least this often how far it is.";
+    STREAM_TIMEOUT: Stream, "topology.stream.timeout.seconds",
+        Whole { default: 30, min: 1, max: 86_400, unit: "s" },
+        "A record that is not done after so long has failed.";
+    EVENT_CATEGORY_PROPORTIONS: Module, "worker.event.category.proportions",
+        Weights { parts: EVENT_CATEGORIES, max: 1000 },
+        "How a task thread that is never idle divides its time.";
+    EVENT_TARGET_MILLIS: Module, "worker.event.target.max.millis",
+        Whole { default: 5, min: 1, max: 1000, unit: "ms" },
+        "An event of a topology takes no more records after so long, and lets others run.";
+}

@@ -1,0 +1,156 @@
+//! What the dynamic options of a module come to, by index: all that a task thread asks of them.
+//!
+//! Relies on `rama_core::options` for which value holds. One value is made of all settings whenever
+//! one changes, and handed to every task thread, which replaces the one it had: nobody waits for a
+//! lock, and no thread sees half of a change. What must stay true: every option that is declared is
+//! read here or in the limits of a machine, and has its effect on a thread that runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rama_core::ids::SourceId;
+use rama_core::microbatch::{CoordinatorLimits, Portion};
+use rama_core::options::{
+    DEPOT_MAX_FETCH, EVENT_CATEGORY_PROPORTIONS, EVENT_TARGET_MILLIS, Level, Objects, PROXY_LIMIT,
+    STREAM_EVENTS_PER_BATCH, Settings, TopologyKind as OptionKind,
+};
+use rama_core::stream::TrackerLimits;
+use rama_io::CategoryShares;
+
+use crate::definition::Definition;
+use crate::layout::Layout;
+use crate::topology_def::TopologyKind;
+
+/// What holds for one launched module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tuning {
+    /// After so long an event takes no more records.
+    pub(crate) event_target: Duration,
+    pub(crate) shares: CategoryShares,
+    /// By topology.
+    pub(crate) topologies: Vec<TopologyTuning>,
+    /// By depot: records that one event takes.
+    pub(crate) fetch_max: Vec<u64>,
+    /// By PState: watches that one task has.
+    pub(crate) watches_max: Vec<usize>,
+}
+
+/// What holds for a topology.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TopologyTuning {
+    Stream {
+        /// Events that share one write.
+        batch_max: usize,
+        /// By source.
+        sources: Vec<TrackerLimits>,
+    },
+    Microbatch {
+        limits: CoordinatorLimits,
+        /// By source that is a depot.
+        portions: Vec<(SourceId, Portion)>,
+    },
+}
+
+impl Tuning {
+    /// What settings come to for a module.
+    pub(crate) fn of(layout: &Layout, settings: &Settings) -> Arc<Tuning> {
+        let depot = |index: usize| Level::Depot(layout.depots[index].name.clone());
+        let fetch = |index| settings.whole(&DEPOT_MAX_FETCH, &depot(index));
+        let watches = layout.pstates.iter().map(|pstate| {
+            let level = Level::PState(pstate.name.clone());
+            settings.whole(&PROXY_LIMIT, &level) as usize
+        });
+        let topologies = 0..layout.topologies.len();
+        let target = settings.whole(&EVENT_TARGET_MILLIS, &Level::Module);
+        Arc::new(Tuning {
+            event_target: Duration::from_millis(target),
+            shares: shares(settings),
+            topologies: topologies
+                .map(|index| topology(layout, settings, index))
+                .collect(),
+            fetch_max: (0..layout.depots.len()).map(fetch).collect(),
+            watches_max: watches.collect(),
+        })
+    }
+
+    /// The limits of one source of a stream.
+    pub(crate) fn tracker(&self, topology: u16, source: usize) -> TrackerLimits {
+        match &self.topologies[usize::from(topology)] {
+            TopologyTuning::Stream { sources, .. } => sources[source],
+            TopologyTuning::Microbatch { .. } => unreachable!("a microbatch tracks no records"),
+        }
+    }
+
+    /// How many events of a stream share one write.
+    pub(crate) fn batch_max(&self, topology: u16) -> usize {
+        match &self.topologies[usize::from(topology)] {
+            TopologyTuning::Stream { batch_max, .. } => *batch_max,
+            TopologyTuning::Microbatch { .. } => unreachable!("a microbatch has no such batches"),
+        }
+    }
+}
+
+fn topology(layout: &Layout, settings: &Settings, index: usize) -> TopologyTuning {
+    let topology = &layout.topologies[index];
+    let level = Level::Topology(topology.name.clone());
+    let depots = topology
+        .sources
+        .iter()
+        .map(|source| &layout.depots[usize::from(source.depot)]);
+    let depots = depots.map(|depot| (depot, Level::Depot(depot.name.clone())));
+    match topology.kind {
+        TopologyKind::Stream => TopologyTuning::Stream {
+            batch_max: settings.whole(&STREAM_EVENTS_PER_BATCH, &level) as usize,
+            sources: depots
+                .map(|(_, depot)| TrackerLimits::of(settings, &level, &depot))
+                .collect(),
+        },
+        TopologyKind::Microbatch => TopologyTuning::Microbatch {
+            limits: CoordinatorLimits::of(settings, &level),
+            portions: topology
+                .sources
+                .iter()
+                .zip(depots)
+                .filter(|(_, (depot, _))| depot.tick.is_none())
+                .map(|(source, (_, depot))| (SourceId(source.id), Portion::of(settings, &depot)))
+                .collect(),
+        },
+    }
+}
+
+fn shares(settings: &Settings) -> CategoryShares {
+    let weights = settings.weights(&EVENT_CATEGORY_PROPORTIONS, &Level::Module);
+    let of = |category: &str| {
+        let mut all = weights.iter();
+        let found = all.find(|(part, _)| *part == category);
+        found.expect("every category is declared").1 as usize
+    };
+    CategoryShares {
+        replication: of("isr.replication"),
+        client: of("client"),
+        low_latency: of("low.latency"),
+        flex_latency: of("flex.latency"),
+        mirror_client: of("mirror.client"),
+        background: of("background"),
+    }
+}
+
+/// The objects of a module that options are set on.
+pub(crate) fn objects(definition: &Definition) -> Objects {
+    let kind = |kind| match kind {
+        TopologyKind::Stream => OptionKind::Stream,
+        TopologyKind::Microbatch => OptionKind::Microbatch,
+    };
+    let topologies = definition.topologies.iter();
+    let (depots, pstates) = (definition.declared_depots(), definition.pstates.iter());
+    Objects {
+        topologies: topologies
+            .map(|found| (found.name.clone(), kind(found.kind)))
+            .collect(),
+        depots: depots.map(|depot| depot.name.clone()).collect(),
+        pstates: pstates.map(|pstate| pstate.name.clone()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
