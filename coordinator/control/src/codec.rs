@@ -7,8 +7,9 @@
 #[cfg(test)]
 mod tests;
 
-use rama_metastore::value::{decode, encode};
-use rama_metastore::{Key as StoredKey, Scope};
+use rama_core::options::Level;
+use rama_metastore::value::{Setting, decode, encode};
+use rama_metastore::{Key as StoredKey, Level as StoredLevel, Scope};
 use rama_planner::ids::{GroupId, InstanceId, ModuleName, NodeId, OperationId, WorkerIndex};
 use rama_planner::store::{Key, Target, Value};
 
@@ -28,8 +29,12 @@ pub fn stored_key(key: &Key) -> StoredKey {
         Key::Spec(module, id) => StoredKey::InstanceSpec(name(module), id.0),
         Key::Worker(module, id, index) => StoredKey::Worker(name(module), id.0, index.0),
         Key::Live(module, id, index) => StoredKey::WorkerLive(name(module), id.0, index.0),
+        Key::Exit(module, id, index) => StoredKey::WorkerExit(name(module), id.0, index.0),
         Key::Isr(module, id, group) => StoredKey::GroupIsr(name(module), id.0, group.0),
         Key::Leader(module, id, group) => StoredKey::GroupLeader(name(module), id.0, group.0),
+        Key::Setting(module, level, option) => {
+            StoredKey::Setting(name(module), stored_level(level), option.clone())
+        }
         Key::Log(module, number) => StoredKey::ModuleLog(name(module), *number),
         Key::Operation(id) => StoredKey::Operation(id.0),
     }
@@ -53,6 +58,9 @@ pub fn planner_key(key: &StoredKey) -> Option<Key> {
         StoredKey::WorkerLive(module, id, index) => {
             Key::Live(name(module)?, InstanceId(*id), WorkerIndex(*index))
         }
+        StoredKey::WorkerExit(module, id, index) => {
+            Key::Exit(name(module)?, InstanceId(*id), WorkerIndex(*index))
+        }
         StoredKey::GroupIsr(module, id, group) => {
             Key::Isr(name(module)?, InstanceId(*id), GroupId(*group))
         }
@@ -72,6 +80,28 @@ pub fn planner_key(key: &StoredKey) -> Option<Key> {
     })
 }
 
+/// The metastore's name of what an option is set on.
+#[must_use]
+pub fn stored_level(level: &Level) -> StoredLevel {
+    match level.clone() {
+        Level::Module => StoredLevel::Module,
+        Level::Topology(name) => StoredLevel::Topology(name),
+        Level::Depot(name) => StoredLevel::Depot(name),
+        Level::PState(name) => StoredLevel::PState(name),
+    }
+}
+
+/// What an option is set on.
+#[must_use]
+pub fn level(stored: StoredLevel) -> Level {
+    match stored {
+        StoredLevel::Module => Level::Module,
+        StoredLevel::Topology(name) => Level::Topology(name),
+        StoredLevel::Depot(name) => Level::Depot(name),
+        StoredLevel::PState(name) => Level::PState(name),
+    }
+}
+
 /// A record as bytes.
 #[must_use]
 pub fn bytes(value: &Value) -> Vec<u8> {
@@ -85,8 +115,12 @@ pub fn bytes(value: &Value) -> Vec<u8> {
         Value::Spec(record) => encode(record),
         Value::Worker(record) => encode(record),
         Value::Live(record) => encode(record),
+        Value::Exit(record) => encode(record),
         Value::Isr(record) => encode(record),
         Value::Leader(record) => encode(record),
+        Value::Setting(value) => encode(&Setting {
+            value: value.clone(),
+        }),
         Value::Log(record) => encode(record),
         Value::Operation(record) => encode(record),
     }
@@ -111,8 +145,13 @@ pub fn value(key: &Key, bytes: &[u8]) -> Result<Value, ValueError> {
         Key::Spec(..) => Value::Spec(decode(&stored, bytes)?),
         Key::Worker(..) => Value::Worker(decode(&stored, bytes)?),
         Key::Live(..) => Value::Live(decode(&stored, bytes)?),
+        Key::Exit(..) => Value::Exit(decode(&stored, bytes)?),
         Key::Isr(..) => Value::Isr(decode(&stored, bytes)?),
         Key::Leader(..) => Value::Leader(decode(&stored, bytes)?),
+        Key::Setting(..) => {
+            let Setting { value } = decode(&stored, bytes)?;
+            Value::Setting(value)
+        }
         Key::Log(..) => Value::Log(decode(&stored, bytes)?),
         Key::Operation(_) => Value::Operation(decode(&stored, bytes)?),
     })
@@ -123,6 +162,8 @@ pub(crate) fn scope(target: &Target) -> Result<StoredKey, Scope> {
     match target {
         Target::Key(key) => Ok(stored_key(key)),
         Target::Groups(module, id) => Err(Scope::Groups(module.as_str().to_owned(), id.0)),
+        Target::Settings(module) => Err(Scope::Settings(module.as_str().to_owned())),
+        Target::Pauses(module) => Err(Scope::Paused(module.as_str().to_owned())),
     }
 }
 

@@ -8,9 +8,9 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rama_core::options::Settings;
 use rama_metastore::{
-    Entry, Error, Key as StoredKey, Level, Listing, Metastore, Scope, Space, Watch, WatchEvent,
-    WatchFrom,
+    Entry, Error, Key as StoredKey, Listing, Metastore, Scope, Space, Watch, WatchEvent, WatchFrom,
 };
 use rama_planner::store::{Key, Value};
 use rama_planner::view::{Event, View};
@@ -33,7 +33,8 @@ pub struct Follower {
     space: Space,
     watch: Watch,
     view: View,
-    settings: BTreeMap<(String, Level, String), serde_json::Value>,
+    /// By module.
+    settings: BTreeMap<String, Settings>,
     paused: BTreeSet<(String, String)>,
 }
 
@@ -55,10 +56,8 @@ impl Follower {
     }
 
     /// The dynamic options of a module.
-    pub fn settings(&self, module: &str) -> Vec<(Level, String, serde_json::Value)> {
-        let all = self.settings.iter().filter(|((of, _, _), _)| of == module);
-        all.map(|((_, level, option), value)| (level.clone(), option.clone(), value.clone()))
-            .collect()
+    pub fn settings(&self, module: &str) -> Settings {
+        self.settings.get(module).cloned().unwrap_or_default()
     }
 
     /// The paused topologies of a module.
@@ -67,8 +66,8 @@ impl Follower {
         all.map(|(_, topology)| topology.clone()).collect()
     }
 
-    /// The dynamic options of all modules, by module, level and name.
-    pub fn all_settings(&self) -> &BTreeMap<(String, Level, String), serde_json::Value> {
+    /// The dynamic options of all modules.
+    pub fn all_settings(&self) -> &BTreeMap<String, Settings> {
         &self.settings
     }
 
@@ -153,7 +152,12 @@ impl Follower {
     fn delete(&mut self, key: &str, revision: u64) -> Change {
         match self.space.parse(key) {
             Ok(StoredKey::Setting(module, level, option)) => {
-                self.settings.remove(&(module, level, option));
+                if let Some(settings) = self.settings.get_mut(&module) {
+                    settings.unset(&codec::level(level), &option);
+                    if settings.is_empty() {
+                        self.settings.remove(&module);
+                    }
+                }
                 Change::Settings
             }
             Ok(StoredKey::Paused(module, topology)) => {
@@ -194,7 +198,8 @@ impl Follower {
             StoredKey::Setting(module, level, option) => {
                 match serde_json::from_slice::<rama_metastore::value::Setting>(bytes) {
                     Ok(setting) => {
-                        self.settings.insert((module, level, option), setting.value);
+                        let settings = self.settings.entry(module).or_default();
+                        settings.set(codec::level(level), &option, setting.value);
                     }
                     Err(error) => tracing::warn!(%error, key = entry.key, "no option"),
                 }

@@ -11,7 +11,8 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rama_metastore::{Error, Lease, LeaseState, Level, Metastore, Space};
+use rama_core::options::Settings;
+use rama_metastore::{Error, Lease, LeaseState, Metastore, Space};
 use rama_planner::ids::{Epoch, GroupId};
 use rama_planner::limits::LEASE_MARGIN;
 use rama_planner::records::{WorkerDetails, WorkerLive, WorkerPhase};
@@ -56,8 +57,8 @@ pub enum Event {
     Routes(BTreeMap<GroupId, GroupRoute>),
     /// Topologies of the module that are paused.
     Paused(Vec<String>),
-    /// Dynamic options of the module.
-    Options(Vec<(Level, String, serde_json::Value)>),
+    /// Dynamic options of the module: all that are set.
+    Options(Settings),
     /// Take nothing in any more, finish, give [`Order::Drained`].
     Drain,
     /// End the process.
@@ -102,6 +103,8 @@ impl Control {
             lease: None,
             grants: JoinSet::new(),
             writes: JoinSet::new(),
+            phase: None,
+            showing: false,
             events,
             told: Told::default(),
         };
@@ -127,7 +130,7 @@ impl Drop for Control {
 struct Told {
     routes: BTreeMap<GroupId, GroupRoute>,
     paused: Vec<String>,
-    options: Vec<(Level, String, serde_json::Value)>,
+    options: Settings,
 }
 
 struct Loop<M: Metastore> {
@@ -140,12 +143,16 @@ struct Loop<M: Metastore> {
     /// The lease that is asked for; one at most.
     grants: JoinSet<Result<Lease, Error>>,
     writes: JoinSet<(u64, Written)>,
+    /// How far the process is; shown until it is seen, because a write may be lost.
+    phase: Option<WorkerPhase>,
+    /// Whether the phase is being written.
+    showing: bool,
     events: mpsc::UnboundedSender<Event>,
     told: Told,
 }
 
-/// Token of writes that the machine did not ask for.
-const NO_TOKEN: u64 = 0;
+/// Token of writes that show the phase: the machine asks for none with it.
+const PHASE_TOKEN: u64 = 0;
 
 impl<M: Metastore> Loop<M> {
     async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
@@ -174,17 +181,24 @@ impl<M: Metastore> Loop<M> {
                     }
                 },
                 Some(done) = self.writes.join_next() => match done {
-                    Ok((NO_TOKEN, _)) => {}
+                    // If it was refused, what refused it is seen next.
+                    Ok((PHASE_TOKEN, _)) => self.showing = false,
                     Ok((token, result)) => self.input(Input::Written { token, result }),
                     Err(error) => tracing::error!(%error, "a write ended badly"),
                 },
                 order = orders.recv() => match order {
                     Some(Order::Stop) => self.input(Input::Stop),
                     Some(Order::Drained) => self.input(Input::Drained),
-                    Some(Order::Phase(phase)) => self.put_phase(phase),
+                    Some(Order::Phase(phase)) => {
+                        self.phase = Some(phase);
+                        self.show_phase();
+                    }
                     None => return,
                 },
-                _ = look.tick() => self.look_at_lease(),
+                _ = look.tick() => {
+                    self.look_at_lease();
+                    self.show_phase();
+                }
                 () = until(deadline) => {
                     // What the lease has become meanwhile comes first.
                     self.look_at_lease();
@@ -307,14 +321,17 @@ impl<M: Metastore> Loop<M> {
             .spawn(async move { (token, write(&store, &space, lease, &txn).await) });
     }
 
-    /// Says how far the process is; who it is stays as it is.
-    fn put_phase(&mut self, phase: WorkerPhase) {
+    /// Says how far the process is, unless that is seen already; who it is stays as it is.
+    fn show_phase(&mut self) {
+        let Some(phase) = self.phase.filter(|_| !self.showing) else {
+            return;
+        };
         let me = self.machine.identity();
         let (module, index) = (me.module.clone(), me.index);
         let Some(seen) = self.follower.view().live(&module, &me.instance, &index) else {
             return;
         };
-        if seen.record.incarnation != me.incarnation {
+        if seen.record.incarnation != me.incarnation || seen.record.details.phase == phase {
             return;
         }
         let record = WorkerLive {
@@ -328,7 +345,8 @@ impl<M: Metastore> Loop<M> {
         let txn = Txn::new()
             .at(key.clone(), seen.revision)
             .put_leased(key, Value::Live(record));
-        self.write(NO_TOKEN, txn);
+        self.showing = true;
+        self.write(PHASE_TOKEN, txn);
     }
 }
 

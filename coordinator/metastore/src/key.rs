@@ -42,6 +42,8 @@ pub enum Key {
     Worker(String, Uuid, u32),
     /// A worker that runs; leased.
     WorkerLive(String, Uuid, u32),
+    /// How a worker ended last, where it is assigned.
+    WorkerExit(String, Uuid, u32),
     /// The replicas of a task group that are in sync.
     GroupIsr(String, Uuid, u32),
     /// The leader of a task group; leased.
@@ -200,6 +202,10 @@ impl Display for Key {
                     Scope::WorkersLive(module.clone(), *instance)
                 )
             }
+            Key::WorkerExit(module, instance, worker) => {
+                let instance = Scope::Instance(module.clone(), *instance);
+                write!(f, "{instance}exit/{worker}")
+            }
             Key::GroupIsr(module, instance, group) => {
                 write!(f, "{}{group}/isr", Scope::Groups(module.clone(), *instance))
             }
@@ -323,6 +329,7 @@ fn parse_module(module: String, parts: &mut Parts<'_>) -> Option<Key> {
                 "spec" => Key::InstanceSpec(module, instance),
                 "worker" => Key::Worker(module, instance, parts.number()?),
                 "live" => Key::WorkerLive(module, instance, parts.number()?),
+                "exit" => Key::WorkerExit(module, instance, parts.number()?),
                 "g" => {
                     let group = parts.number()?;
                     match parts.word()? {

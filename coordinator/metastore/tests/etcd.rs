@@ -11,7 +11,7 @@ mod authority;
 mod cluster;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use authority::Authority;
@@ -20,6 +20,7 @@ use rama_metastore::conformance::{self, Observer, check, count, prefix};
 use rama_metastore::{
     Error, Etcd, EtcdConfig, LeaseState, Metastore, Secret, Txn, WatchEvent, WatchFrom,
 };
+use tokio::sync::watch;
 
 async fn put(store: &Etcd, key: &str, value: &str) -> u64 {
     let txn = Txn::new().put(key, value).repeatable();
@@ -46,7 +47,7 @@ async fn a_member_killed_under_load_costs_no_update() {
     let key = prefix("load");
     let mut observer = Observer::new(&store, &key).await;
     let stop = Arc::new(AtomicBool::new(false));
-    let done = Arc::new(AtomicU64::new(0));
+    let (done, mut seen) = watch::channel(0_u64);
     let started = Instant::now();
     let mut running = Vec::new();
     for id in 0..4 {
@@ -63,7 +64,7 @@ async fn a_member_killed_under_load_costs_no_update() {
                     let mut longest = longest.lock().unwrap();
                     *longest = longest.max(last.1.elapsed());
                     **last = (so_far, Instant::now());
-                    done.fetch_add(1, Ordering::Relaxed);
+                    done.send_modify(|done| *done += 1);
                 }
                 !stop.load(Ordering::Relaxed)
             })
@@ -71,12 +72,9 @@ async fn a_member_killed_under_load_costs_no_update() {
             (writer, longest.into_inner().unwrap())
         }));
     }
-    let more = async |count: u64| {
-        let target = done.load(Ordering::Relaxed) + count;
-        while done.load(Ordering::Relaxed) < target {
-            tokio::task::yield_now().await;
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+    let mut more = async |count: u64| {
+        let target = *seen.borrow() + count;
+        seen.wait_for(|done| *done >= target).await.unwrap();
     };
     for index in 0..3 {
         bounded("updates before a kill", more(50)).await;

@@ -40,7 +40,7 @@ pub enum Scheduler {
 /// What the isolation scheduler gives one module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dedicated {
-    /// `num_supervisors`: exactly so many nodes.
+    /// Exactly so many nodes.
     pub nodes: u32,
     /// `target_label`: only nodes with this label.
     pub label: Option<String>,

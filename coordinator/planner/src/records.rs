@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use rama_core::options::{Level, Objects};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Epoch, GroupId, Incarnation, InstanceId, ModuleName, NodeId, OperationId};
@@ -51,6 +52,9 @@ pub struct Supervisor {
     pub labels: BTreeSet<String>,
     /// Cores that workers may use.
     pub cores: u32,
+    /// Why memory and time of its workers are not limited; empty when they are.
+    #[serde(default)]
+    pub unlimited: String,
 }
 
 /// What an operator asked of a node; stays when its supervisor ends.
@@ -256,6 +260,9 @@ pub struct InstanceSpec {
     /// When it was asked for, in milliseconds since 1970.
     #[serde(default)]
     pub created_ms: u64,
+    /// What its program has that options are set on.
+    #[serde(default, skip_serializing_if = "Objects::is_empty")]
+    pub objects: Objects,
 }
 
 /// What shall become of a worker.
@@ -298,7 +305,7 @@ pub struct WorkerAssignment {
     pub desired: Desired,
 }
 
-/// How far a worker process is, for people: no machine looks at it.
+/// How far a worker process is, for people, and for a launch, which ends when all serve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WorkerPhase {
@@ -321,6 +328,10 @@ pub struct WorkerDetails {
     pub ports: BTreeMap<u32, u16>,
     /// How far it is.
     pub phase: WorkerPhase,
+    /// Fingerprint of the objects that its code declares, in hexadecimal: programs outside compare it
+    /// with theirs.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub interface: String,
 }
 
 /// A worker that runs; dies with its lease.
@@ -333,6 +344,19 @@ pub struct WorkerLive {
     /// The rest.
     #[serde(default)]
     pub details: WorkerDetails,
+}
+
+/// How a worker ended last. Its node removes it with the assignment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerExit {
+    /// Where.
+    pub node: NodeId,
+    /// When: milliseconds since 1970.
+    pub at_ms: u64,
+    /// How often in a row it failed, without having been well in between.
+    pub failures: u32,
+    /// Why.
+    pub cause: String,
 }
 
 /// The replicas of a task group that may lead it, and the newest epoch.
@@ -362,7 +386,17 @@ pub struct GroupLeader {
 
 /// An entry of a module's operation log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModuleLog {
+#[serde(untagged)]
+pub enum ModuleLog {
+    /// An operation has ended.
+    Operation(OperationLog),
+    /// Settings were changed, at once.
+    Change(ChangeLog),
+}
+
+/// An operation that has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationLog {
     /// The operation.
     pub operation: OperationId,
     /// What was done.
@@ -374,6 +408,78 @@ pub struct ModuleLog {
     pub by: String,
     /// What came of it.
     pub outcome: Outcome,
+}
+
+/// Changes that hold from the moment of their entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeLog {
+    /// What was changed.
+    pub changes: Vec<Change>,
+    /// When.
+    pub at_ms: u64,
+    /// Who asked for it.
+    #[serde(default)]
+    pub by: String,
+}
+
+/// What an operator changes without an operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "what")]
+pub enum Change {
+    /// A dynamic option was set.
+    SetOption {
+        /// `module`, `topology`, `depot` or `pstate`.
+        level: String,
+        /// The object; none for a module.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        object: Option<String>,
+        /// The option.
+        option: String,
+        /// Its new value.
+        value: serde_json::Value,
+    },
+    /// A dynamic option was unset.
+    UnsetOption {
+        /// `module`, `topology`, `depot` or `pstate`.
+        level: String,
+        /// The object; none for a module.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        object: Option<String>,
+        /// The option.
+        option: String,
+    },
+    /// A topology was paused.
+    Pause {
+        /// Which.
+        topology: String,
+    },
+    /// A topology goes on.
+    Resume {
+        /// Which.
+        topology: String,
+    },
+}
+
+impl Change {
+    /// An option is set on something, or unset.
+    #[must_use]
+    pub fn option(level: &Level, option: &str, value: Option<&serde_json::Value>) -> Change {
+        let object = level.object().map(str::to_owned);
+        let (level, option) = (level.kind().to_owned(), option.to_owned());
+        match value.cloned() {
+            Some(value) => Change::SetOption {
+                level,
+                object,
+                option,
+                value,
+            },
+            None => Change::UnsetOption {
+                level,
+                object,
+                option,
+            },
+        }
+    }
 }
 
 /// A task group as an operator names it, for messages.

@@ -266,6 +266,12 @@ impl Slot {
         self.process
     }
 
+    /// Failures in a row.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// The last exits, oldest first.
     pub fn exits(&self) -> impl Iterator<Item = &Exit> {
         self.exits.iter()

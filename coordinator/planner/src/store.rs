@@ -7,10 +7,12 @@
 
 use std::fmt;
 
+use rama_core::options::Level;
+
 use crate::ids::{GroupId, InstanceId, ModuleName, NodeId, OperationId, WorkerIndex};
 use crate::records::{
     Conductor, GroupIsr, GroupLeader, InstanceSpec, ModuleLog, ModuleMeta, NodeFlags, Operation,
-    Placement, Supervisor, WorkerAssignment, WorkerLive,
+    Placement, Supervisor, WorkerAssignment, WorkerExit, WorkerLive,
 };
 
 /// One key. Orders keys of one kind and instance together.
@@ -34,10 +36,14 @@ pub enum Key {
     Worker(ModuleName, InstanceId, WorkerIndex),
     /// A worker that runs; leased.
     Live(ModuleName, InstanceId, WorkerIndex),
+    /// How a worker ended last, told by the node that it is assigned to.
+    Exit(ModuleName, InstanceId, WorkerIndex),
     /// The replicas in sync, and the epoch.
     Isr(ModuleName, InstanceId, GroupId),
     /// The leader of a task group; leased.
     Leader(ModuleName, InstanceId, GroupId),
+    /// A dynamic option of a module. Written with a launch; no machine looks at it.
+    Setting(ModuleName, Level, String),
     /// An entry of a module's operation log.
     Log(ModuleName, u64),
     /// An operation.
@@ -58,8 +64,10 @@ impl fmt::Display for Key {
             Key::Spec(name, id) => write!(f, "{name}/{}/spec", short(&id.0)),
             Key::Worker(name, id, w) => write!(f, "{name}/{}/worker/{w}", short(&id.0)),
             Key::Live(name, id, w) => write!(f, "{name}/{}/live/{w}", short(&id.0)),
+            Key::Exit(name, id, w) => write!(f, "{name}/{}/exit/{w}", short(&id.0)),
             Key::Isr(name, id, g) => write!(f, "{name}/{}/isr/{g}", short(&id.0)),
             Key::Leader(name, id, g) => write!(f, "{name}/{}/leader/{g}", short(&id.0)),
+            Key::Setting(name, level, option) => write!(f, "{name}/opt/{level}/{option}"),
             Key::Log(name, number) => write!(f, "{name}/log/{number}"),
             Key::Operation(id) => write!(f, "op/{}", short(&id.0)),
         }
@@ -82,8 +90,10 @@ pub enum Value {
     Spec(InstanceSpec),
     Worker(WorkerAssignment),
     Live(WorkerLive),
+    Exit(WorkerExit),
     Isr(GroupIsr),
     Leader(GroupLeader),
+    Setting(serde_json::Value),
     Log(ModuleLog),
     Operation(Box<Operation>),
 }
@@ -115,6 +125,22 @@ pub enum Target {
     Key(Key),
     /// ISR and leader of every task group of an instance: one prefix.
     Groups(ModuleName, InstanceId),
+    /// All dynamic options of a module.
+    Settings(ModuleName),
+    /// All pauses of topologies of a module.
+    Pauses(ModuleName),
+}
+
+impl fmt::Display for Target {
+    /// For traces and scripts, as keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Key(key) => key.fmt(f),
+            Target::Groups(name, _) => write!(f, "{name}/groups"),
+            Target::Settings(name) => write!(f, "{name}/opt"),
+            Target::Pauses(name) => write!(f, "{name}/paused"),
+        }
+    }
 }
 
 impl Target {
@@ -126,7 +152,9 @@ impl Target {
             (Target::Groups(name, id), Key::Isr(n, i, _) | Key::Leader(n, i, _)) => {
                 name == n && id == i
             }
-            (Target::Groups(..), _) => false,
+            (Target::Settings(name), Key::Setting(of, ..)) => name == of,
+            // Pauses have no key here.
+            (Target::Groups(..) | Target::Settings(_) | Target::Pauses(_), _) => false,
         }
     }
 }

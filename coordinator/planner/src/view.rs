@@ -11,7 +11,7 @@ use crate::ids::{GroupId, InstanceId, ModuleName, NodeId, OperationId, WorkerInd
 use crate::mutants::{self, Mutant};
 use crate::records::{
     GroupIsr, GroupLeader, InstanceSpec, ModuleMeta, NodeFlags, Operation, Placement, Supervisor,
-    WorkerAssignment, WorkerLive,
+    WorkerAssignment, WorkerExit, WorkerLive,
 };
 use crate::store::{Key, Value};
 
@@ -86,6 +86,8 @@ impl View {
         worker(name: &ModuleName, id: &InstanceId, w: &WorkerIndex) at Worker is WorkerAssignment;
         /// A worker that runs.
         live(name: &ModuleName, id: &InstanceId, w: &WorkerIndex) at Live is WorkerLive;
+        /// How a worker ended last.
+        exit(name: &ModuleName, id: &InstanceId, w: &WorkerIndex) at Exit is WorkerExit;
         /// The ISR and epoch of a task group.
         isr(name: &ModuleName, id: &InstanceId, g: &GroupId) at Isr is GroupIsr;
         /// The leader of a task group.
@@ -189,6 +191,27 @@ impl View {
             Some((Key::Log(_, number), _)) => *number,
             _ => 0,
         }
+    }
+
+    /// The oldest entries of the log of a module, numbered up to `last`.
+    #[must_use]
+    pub fn log_until(&self, name: &ModuleName, last: u64) -> Vec<Key> {
+        let old = Key::Log(name.clone(), 0)..=Key::Log(name.clone(), last);
+        self.keys.range(old).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Operations that have an outcome, the oldest first: their ids grow with time.
+    #[must_use]
+    pub fn finished(&self) -> Vec<OperationId> {
+        let ended = self
+            .entries()
+            .filter_map(|(key, value)| match (key, value) {
+                (Key::Operation(id), Value::Operation(record)) if record.outcome.is_some() => {
+                    Some(*id)
+                }
+                _ => None,
+            });
+        ended.collect()
     }
 
     /// The modules that use `name`, other than itself.

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rama_core::options::{Objects, TopologyKind};
 use rama_metastore::Space;
 use rama_planner::ids::{Epoch, Incarnation, ReplicaId};
 use rama_planner::plan::GroupReplica;
 use rama_planner::records::{
-    Conductor, Desired, GroupIsr, GroupLeader, InstanceSpec, ModuleLog, ModuleMeta, ModuleState,
-    NodeFlags, Operation, OperationKind, Outcome, Placement, Process, Step, Supervisor,
-    WorkerAssignment, WorkerDetails, WorkerLive, WorkerPhase,
+    Change, ChangeLog, Conductor, Desired, GroupIsr, GroupLeader, InstanceSpec, ModuleLog,
+    ModuleMeta, ModuleState, NodeFlags, Operation, OperationKind, OperationLog, Outcome, Placement,
+    Process, Step, Supervisor, WorkerAssignment, WorkerDetails, WorkerExit, WorkerLive,
+    WorkerPhase,
 };
 use rama_planner::shape::Shape;
 use uuid::Uuid;
@@ -40,10 +42,15 @@ fn spec() -> InstanceSpec {
         overrides: BTreeMap::from([("a.b".into(), "1".into())]),
         metadata: "x".into(),
         created_ms: 7,
+        objects: Objects {
+            topologies: BTreeMap::from([("t".into(), TopologyKind::Stream)]),
+            depots: BTreeSet::from(["*d".into()]),
+            pstates: BTreeSet::new(),
+        },
     }
 }
 
-const SPEC: &str = r#""artifact":"ab","shape":{"tasks":8,"threads":4,"workers":2,"replication":1},"overrides":{"a.b":"1"},"metadata":"x","created_ms":7"#;
+const SPEC: &str = r#""artifact":"ab","shape":{"tasks":8,"threads":4,"workers":2,"replication":1},"overrides":{"a.b":"1"},"metadata":"x","created_ms":7,"objects":{"topologies":{"t":"stream"},"depots":["*d"],"pstates":[]}"#;
 
 /// Each kind of record with its key and its bytes.
 fn golden() -> Vec<(Key, Value, String)> {
@@ -61,9 +68,10 @@ fn golden() -> Vec<(Key, Value, String)> {
                 memory_bytes: 64,
                 labels: BTreeSet::from(["gpu".into()]),
                 cores: 8,
+                unlimited: "why".into(),
             }),
             format!(
-                r#"{{"v":1,"process":{PROCESS},"memory_bytes":64,"labels":["gpu"],"cores":8}}"#
+                r#"{{"v":1,"process":{PROCESS},"memory_bytes":64,"labels":["gpu"],"cores":8,"unlimited":"why"}}"#
             ),
         ),
         (
@@ -128,6 +136,16 @@ fn golden() -> Vec<(Key, Value, String)> {
             ),
         ),
         (
+            Key::Exit(name(), instance, WorkerIndex(1)),
+            Value::Exit(WorkerExit {
+                node,
+                at_ms: 9,
+                failures: 2,
+                cause: "why".into(),
+            }),
+            format!(r#"{{"v":1,"node":"{TEXT}","at_ms":9,"failures":2,"cause":"why"}}"#),
+        ),
+        (
             Key::Live(name(), instance, WorkerIndex(1)),
             Value::Live(WorkerLive {
                 incarnation: Incarnation(8),
@@ -136,10 +154,11 @@ fn golden() -> Vec<(Key, Value, String)> {
                     process: process(),
                     ports: BTreeMap::from([(1, 3001)]),
                     phase: WorkerPhase::Serving,
+                    interface: "00ab".into(),
                 },
             }),
             format!(
-                r#"{{"v":1,"incarnation":8,"node":"{TEXT}","details":{{"process":{PROCESS},"ports":{{"1":3001}},"phase":"serving"}}}}"#
+                r#"{{"v":1,"incarnation":8,"node":"{TEXT}","details":{{"process":{PROCESS},"ports":{{"1":3001}},"phase":"serving","interface":"00ab"}}}}"#
             ),
         ),
         (
@@ -163,16 +182,40 @@ fn golden() -> Vec<(Key, Value, String)> {
         ),
         (
             Key::Log(name(), 6),
-            Value::Log(ModuleLog {
+            Value::Log(ModuleLog::Operation(OperationLog {
                 operation,
                 kind: OperationKind::Launch,
                 started_ms: 14,
                 by: "cli".into(),
                 outcome: rolled_back.clone(),
-            }),
+            })),
             format!(
                 r#"{{"v":1,"operation":"{TEXT}","kind":"launch","started_ms":14,"by":"cli","outcome":{{"result":"rolled-back","reason":"why","left":[]}}}}"#
             ),
+        ),
+        (
+            Key::Log(name(), 7),
+            Value::Log(ModuleLog::Change(ChangeLog {
+                changes: vec![Change::option(
+                    &Level::Depot("*d".into()),
+                    "o",
+                    Some(&5.into()),
+                )],
+                at_ms: 15,
+                by: "cli".into(),
+            })),
+            r#"{"v":1,"changes":[{"what":"set-option","level":"depot","object":"*d","option":"o","value":5}],"at_ms":15,"by":"cli"}"#.into(),
+        ),
+        (
+            Key::Log(name(), 8),
+            Value::Log(ModuleLog::Change(ChangeLog {
+                changes: vec![Change::Pause {
+                    topology: "t".into(),
+                }],
+                at_ms: 16,
+                by: "cli".into(),
+            })),
+            r#"{"v":1,"changes":[{"what":"pause","topology":"t"}],"at_ms":16,"by":"cli"}"#.into(),
         ),
         (
             Key::Operation(operation),

@@ -1,6 +1,6 @@
 //! A follower over the embedded metastore: what is written is seen, what is foreign is passed over.
 
-use rama_metastore::{Embedded, Txn};
+use rama_metastore::{Embedded, Level, Txn};
 use rama_planner::ids::{ModuleName, NodeId};
 use rama_planner::records::Supervisor;
 use rama_planner::store::{Txn as PlannedTxn, Written};
@@ -57,8 +57,8 @@ async fn what_is_written_is_seen_and_what_is_foreign_is_passed_over() {
         .put(space.key(&paused), r#"{"v":1,"since_ms":1}"#);
     store.txn(set).await.unwrap().done().unwrap();
     until(&mut follower, |follower| !follower.paused("M").is_empty()).await;
-    let option = (Level::Module, "o".to_owned(), serde_json::json!(5));
-    assert_eq!(follower.settings("M"), [option]);
+    let settings = Settings::new().with(rama_core::options::Level::Module, "o", 5);
+    assert_eq!(follower.settings("M"), settings);
     let unset = Txn::new()
         .delete(space.key(&setting))
         .delete(space.key(&paused))

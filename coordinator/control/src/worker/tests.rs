@@ -117,6 +117,25 @@ async fn a_worker_registers_leads_drains_and_leaves_nothing() {
     assert_eq!(store.list(&space.prefix(&live)).await.unwrap().entries, []);
 }
 
+/// The metastore may be slow to show the registration, or a write may be lost.
+#[tokio::test]
+async fn a_phase_that_cannot_be_shown_yet_is_shown_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Embedded::open(dir.path().join("store")).await.unwrap();
+    let space = Space::new("rama").unwrap();
+    let (control, mut heard) = Control::start(store.clone(), space.clone(), identity(1), TTL);
+    control.order(Order::Phase(WorkerPhase::Serving));
+    assigned(&store, &space).await;
+    let serves = |event| match event {
+        Event::Routes(routes) => {
+            let live = &routes.get(&GroupId(0))?.live;
+            (live.details.phase == WorkerPhase::Serving).then_some(())
+        }
+        _ => None,
+    };
+    wait_for(&mut heard, serves).await;
+}
+
 #[tokio::test]
 async fn a_new_life_takes_over_with_the_next_epoch_and_the_old_one_ends() {
     let dir = tempfile::tempdir().unwrap();
@@ -174,7 +193,7 @@ async fn pauses_and_options_are_told_when_they_change() {
     let paused = key(&rama_metastore::Key::Paused("M".into(), "t".into()));
     let option = key(&rama_metastore::Key::Setting(
         "M".into(),
-        Level::Module,
+        rama_metastore::Level::Module,
         "o".into(),
     ));
     let set = rama_metastore::Txn::new()
@@ -186,7 +205,8 @@ async fn pauses_and_options_are_told_when_they_change() {
         _ => None,
     })
     .await;
-    assert_eq!(options, [(Level::Module, "o".to_owned(), 5.into())]);
+    let set = Settings::new().with(rama_core::options::Level::Module, "o", 5);
+    assert_eq!(options, set);
     let resume = rama_metastore::Txn::new().delete(paused);
     store.txn(resume).await.unwrap().done().unwrap();
     wait_for(&mut heard, |event| {

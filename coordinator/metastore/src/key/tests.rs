@@ -24,6 +24,7 @@ fn every_key() -> Vec<Key> {
         Key::InstanceSpec(plain(), ID),
         Key::Worker(plain(), ID, 7),
         Key::WorkerLive(plain(), ID, 7),
+        Key::WorkerExit(plain(), ID, 7),
         Key::GroupIsr(plain(), ID, 511),
         Key::GroupLeader(plain(), ID, 0),
         Key::GroupResign(plain(), ID, 0),
@@ -64,6 +65,7 @@ const GOLDEN: &str = "\
 /rama/v1/mod/com.shop::Orders/inst/01234567-89ab-4cde-8f01-23456789abcd/spec
 /rama/v1/mod/com.shop::Orders/inst/01234567-89ab-4cde-8f01-23456789abcd/worker/7
 /rama/v1/mod/com.shop::Orders/inst/01234567-89ab-4cde-8f01-23456789abcd/live/7
+/rama/v1/mod/com.shop::Orders/inst/01234567-89ab-4cde-8f01-23456789abcd/exit/7
 /rama/v1/mod/com.shop::Orders/inst/01234567-89ab-4cde-8f01-23456789abcd/g/511/isr
 /rama/v1/mod/com.shop::Orders/inst/01234567-89ab-4cde-8f01-23456789abcd/g/0/leader
 /rama/v1/mod/com.shop::Orders/inst/01234567-89ab-4cde-8f01-23456789abcd/g/0/resign
@@ -99,12 +101,12 @@ fn every_key_is_read_back_as_it_was_built() {
 fn a_scope_holds_its_keys_and_no_others() {
     let module = || "com.shop::Orders".to_owned();
     let counts = [
-        (Scope::All, 24),
+        (Scope::All, 25),
         (Scope::Cluster, 5),
         (Scope::Supervisors, 2),
-        (Scope::Modules, 14),
-        (Scope::Module(module()), 13),
-        (Scope::Instance(module(), ID), 6),
+        (Scope::Modules, 15),
+        (Scope::Module(module()), 14),
+        (Scope::Instance(module(), ID), 7),
         (Scope::Workers(module(), ID), 1),
         (Scope::WorkersLive(module(), ID), 1),
         (Scope::Groups(module(), ID), 3),

@@ -6,14 +6,18 @@
 
 use std::collections::BTreeSet;
 
+use rama_core::options::Settings;
 use thiserror::Error;
 
 use crate::ids::{InstanceId, ModuleName, OperationId};
-use crate::limits::USES_MAX;
+use crate::limits::{SETTINGS_MAX, USES_MAX};
 use crate::mutants::{self, Mutant};
 use crate::place::{self, Movement, PlanError, Request, Scheduler};
 use crate::plan::Plan;
-use crate::records::{InstanceSpec, ModuleMeta, ModuleState, Operation, OperationKind, Step};
+use crate::records::{
+    Change, ChangeLog, InstanceSpec, ModuleLog, ModuleMeta, ModuleState, Operation, OperationKind,
+    Step,
+};
 use crate::store::{Key, Txn, Value};
 use crate::view::View;
 
@@ -41,6 +45,8 @@ pub struct LaunchRequest {
     pub spec: InstanceSpec,
     /// Modules that it uses, from its manifest.
     pub uses: BTreeSet<ModuleName>,
+    /// Dynamic options from its first moment; checked by who asks.
+    pub settings: Settings,
     /// Who asks.
     pub by: String,
 }
@@ -107,6 +113,17 @@ pub enum Refusal {
         /// How many it uses.
         count: usize,
     },
+    /// All options are written in one transaction.
+    #[error(
+        "could not launch module {module}: {count} options are set, at most {SETTINGS_MAX} are \
+         taken; set the others when it runs"
+    )]
+    TooManySettings {
+        /// The module.
+        module: ModuleName,
+        /// How many are set.
+        count: usize,
+    },
     /// A used module must stay.
     #[error(
         "could not destroy module {module}: it is used by {}; update or destroy what uses it first",
@@ -153,6 +170,11 @@ pub fn plan_launch(
             module: module.clone(),
             count: request.uses.len(),
         });
+    }
+    let count = request.settings.iter().count();
+    if count > SETTINGS_MAX {
+        let module = module.clone();
+        return Err(Refusal::TooManySettings { module, count });
     }
     if let Some(uses) = request.uses.iter().find(|uses| !runs(uses)) {
         return Err(Refusal::DependencyMissing {
@@ -206,7 +228,8 @@ pub fn begin_launch(
         by: request.by.clone(),
         outcome: None,
     };
-    let txn = intent(view, beginning, operation, ModuleState::LaunchingValidated);
+    let state = ModuleState::LaunchingValidated;
+    let txn = intent(view, beginning, operation, state, &request.settings);
     Ok(request.uses.iter().fold(txn, |txn, uses| {
         let key = Key::Dependency(request.module.clone(), uses.clone());
         touch(view, txn.put(key, Value::Dependency), uses, request)
@@ -264,7 +287,8 @@ pub fn begin_destroy(
         outcome: None,
     };
     let state = ModuleState::DestroyingStopping;
-    Ok(intent(view, beginning, operation, state))
+    let none = Settings::new();
+    Ok(intent(view, beginning, operation, state, &none))
 }
 
 fn refuse_second(view: &View, module: &ModuleName, asked: OperationKind) -> Result<(), Refusal> {
@@ -283,7 +307,13 @@ fn refuse_second(view: &View, module: &ModuleName, asked: OperationKind) -> Resu
     })
 }
 
-fn intent(view: &View, beginning: &Beginning, operation: Operation, state: ModuleState) -> Txn {
+fn intent(
+    view: &View,
+    beginning: &Beginning,
+    operation: Operation,
+    state: ModuleState,
+    settings: &Settings,
+) -> Txn {
     let id = beginning.id;
     let key = Key::Module(operation.module.clone());
     let before = view.module(&operation.module);
@@ -294,12 +324,28 @@ fn intent(view: &View, beginning: &Beginning, operation: Operation, state: Modul
     // A module that is unknown may have come and gone since. Whatever did left an entry in its log:
     // with this comparison a refusal is final, also for a copy of this write that is still under
     // way.
-    let next_entry = Key::Log(operation.module.clone(), meta.log_last + 1);
+    let name = operation.module.clone();
+    let next_entry = Key::Log(name.clone(), meta.log_last + 1);
     meta.state = state;
     meta.operation = Some(id);
     let mut txn = Txn::new();
     if !mutants::active(Mutant::TermIgnored) {
         txn = txn.at(Key::Conductor, beginning.term);
+    }
+    let mut changes = Vec::new();
+    for (level, option, value) in settings.iter() {
+        changes.push(Change::option(level, option, Some(value)));
+        let setting = Key::Setting(name.clone(), level.clone(), option.to_owned());
+        txn = txn.put(setting, Value::Setting(value.clone()));
+    }
+    if !changes.is_empty() {
+        meta.log_last += 1;
+        let entry = ModuleLog::Change(ChangeLog {
+            changes,
+            at_ms: beginning.now_ms,
+            by: operation.by.clone(),
+        });
+        txn = txn.put(Key::Log(name, meta.log_last), Value::Log(entry));
     }
     txn.absent(Key::Operation(id))
         .absent(next_entry)

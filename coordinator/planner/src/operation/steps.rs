@@ -4,17 +4,18 @@
 //! the operation's revision, which each taking-up and each step changes. What must stay true: a
 //! step looks for what is missing and writes that, so doing it twice does nothing twice.
 
+use core::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::begin;
 use crate::ids::{GroupId, InstanceId, NodeId, OperationId, ReplicaId, WorkerIndex};
-use crate::limits::TXN_PUTS_MAX;
+use crate::limits::{LAUNCH_FAILURES_MAX, LOG_KEPT, OPERATIONS_KEPT, PRUNED_MAX, TXN_PUTS_MAX};
 use crate::mutants::{self, Mutant};
 use crate::place::Scheduler;
 use crate::plan::{Plan, PlannedWorker};
 use crate::records::{
     Desired, GroupIsr, InstanceSpec, ModuleLog, ModuleMeta, ModuleState, Operation, OperationKind,
-    Outcome, Placement, Step, WorkerAssignment, groups_text,
+    OperationLog, Outcome, Placement, Step, WorkerAssignment, WorkerPhase, groups_text,
 };
 use crate::store::{Key, Put, Target, Txn, Value};
 use crate::view::{Seen, View};
@@ -157,9 +158,20 @@ impl Steps<'_> {
             let state = ModuleState::LaunchingWorkersUp;
             return Next::Write(self.put_meta(txn, |meta| meta.state = state));
         }
-        if !self.late {
+        let exits = missing.iter().filter_map(|index| {
+            let exit = self.view.exit(name, &instance, index)?.record;
+            Some((*index, exit))
+        });
+        // The one that failed most says most.
+        let worst = exits.max_by_key(|(index, exit)| (exit.failures, Reverse(*index)));
+        let hopeless = worst.is_some_and(|(_, exit)| exit.failures >= LAUNCH_FAILURES_MAX);
+        if !self.late && !hopeless {
             return Next::Wait;
         }
+        let worst = worst.map_or_else(String::new, |(index, exit)| {
+            let times = exit.failures;
+            format!("; worker {index} failed {times} times: {}", exit.cause)
+        });
         let nodes: BTreeSet<NodeId> = missing
             .iter()
             .filter_map(|index| self.view.worker(name, &instance, index))
@@ -167,7 +179,7 @@ impl Steps<'_> {
             .collect();
         let nodes: Vec<String> = nodes.iter().map(NodeId::to_string).collect();
         let reason = format!(
-            "{} of {} workers did not register in time, on nodes {}; see their logs there",
+            "{} of {} workers did not register, on nodes {}{worst}; see their logs there",
             missing.len(),
             spec.shape.processes(),
             nodes.join(", ")
@@ -175,14 +187,17 @@ impl Steps<'_> {
         Next::Write(self.undo(&reason))
     }
 
-    /// Waits until every task group has a leader that is registered.
+    /// Waits until every task group has a leader that serves: what is RUNNING can be used.
     fn elect(&self, instance: InstanceId, spec: &InstanceSpec) -> Next {
         let name = &self.operation.record.module;
         let led = |group: &GroupId| {
             let leader = self.view.leader(name, &instance, group);
             leader.is_some_and(|leader| {
                 let live = self.view.live(name, &instance, &leader.record.worker);
-                live.is_some_and(|live| live.record.incarnation == leader.record.incarnation)
+                live.is_some_and(|live| {
+                    live.record.incarnation == leader.record.incarnation
+                        && live.record.details.phase == WorkerPhase::Serving
+                })
             })
         };
         let groups = (0..spec.shape.threads()).map(GroupId);
@@ -198,7 +213,7 @@ impl Steps<'_> {
             return Next::Wait;
         }
         let reason = format!(
-            "{} of {} task groups found no leader in time: {}; see the logs of their workers",
+            "{} of {} task groups had no leader that serves in time: {}; see the logs of their workers",
             missing.len(),
             spec.shape.threads(),
             groups_text(&missing)
@@ -267,7 +282,11 @@ impl Steps<'_> {
             let name = record.module.clone();
             txn = txn.delete(Target::Groups(name, instance));
         }
-        // The module's uses of others end with it.
+        // What was set on the module, and its uses of others, end with it.
+        let name = &record.module;
+        txn = txn
+            .delete(Target::Settings(name.clone()))
+            .delete(Target::Pauses(name.clone()));
         let uses = self.view.entries().filter_map(|(key, _)| match key {
             Key::Dependency(user, _) if *user == record.module => Some(key.clone()),
             _ => None,
@@ -295,14 +314,15 @@ impl Steps<'_> {
             return txn;
         };
         let number = seen.record.log_last + 1;
-        let entry = ModuleLog {
+        let entry = ModuleLog::Operation(OperationLog {
             operation: self.id,
             kind: record.kind,
             started_ms: record.started_ms,
             by: record.by.clone(),
             outcome,
-        };
+        });
         txn = txn.put(Key::Log(record.module.clone(), number), Value::Log(entry));
+        txn = self.prune(txn, number);
         if record.kind == OperationKind::Destroy {
             let key = Key::Module(record.module.clone());
             return txn.at(key.clone(), seen.revision).delete(Target::Key(key));
@@ -313,6 +333,19 @@ impl Steps<'_> {
             meta.last_operation = Some(self.id);
             meta.log_last = number;
         })
+    }
+
+    /// Removes what is old enough of the module's log and of ended operations, so that neither
+    /// grows for ever.
+    fn prune(&self, txn: Txn, newest: u64) -> Txn {
+        let module = &self.operation.record.module;
+        let log = self.view.log_until(module, newest.saturating_sub(LOG_KEPT));
+        let operations = self.view.finished();
+        let many = operations.len().saturating_sub(OPERATIONS_KEPT);
+        let operations = operations.into_iter().take(many).map(Key::Operation);
+        let old = log.into_iter().take(PRUNED_MAX);
+        old.chain(operations.take(PRUNED_MAX))
+            .fold(txn, |txn, key| txn.delete(Target::Key(key)))
     }
 
     /// A transaction that only this conductor can do.

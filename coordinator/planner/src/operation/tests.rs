@@ -1,22 +1,25 @@
 //! Launch and destroy by script, and killed at every effect: the end is always the same.
 
+mod bounds;
+
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Beginning, Effect, Input, LaunchRequest, Transition, begin_destroy, begin_launch, plan_launch,
 };
-use crate::ids::{Epoch, Incarnation, InstanceId, OperationId};
+use crate::ids::{Epoch, Incarnation, InstanceId, OperationId, WorkerIndex};
 use crate::place::Scheduler;
 use crate::records::{
-    Conductor, Desired, GroupLeader, InstanceSpec, Outcome, Process, Supervisor, WorkerDetails,
-    WorkerLive,
+    Conductor, Desired, GroupLeader, InstanceSpec, ModuleLog, Outcome, Process, Supervisor,
+    WorkerDetails, WorkerExit, WorkerLive, WorkerPhase,
 };
 use crate::shape::Shape;
 use crate::store::{Compare, Key, Target, Txn, Value, Written};
 use crate::tests::script::{self, Command};
 use crate::tests::{module, node};
 use crate::view::{Event, View};
+use rama_core::options::{Level, Objects, Settings};
 use rama_core::time::Now;
 
 const STARTED_MS: u64 = 1_763_740_800_000;
@@ -133,7 +136,10 @@ impl Store {
                     Some(Value::Live(WorkerLive {
                         incarnation,
                         node,
-                        details: WorkerDetails::default(),
+                        details: WorkerDetails {
+                            phase: WorkerPhase::Serving,
+                            ..WorkerDetails::default()
+                        },
                     })),
                 );
                 for held in record.groups.iter().filter(|held| held.preferred_leader) {
@@ -159,6 +165,8 @@ impl Store {
                 Value::Module(meta) => format!("{meta:?}"),
                 Value::Worker(record) => format!("{record:?}"),
                 Value::Isr(isr) => format!("{isr:?}"),
+                Value::Log(entry) => format!("{entry:?}"),
+                Value::Setting(value) => value.to_string(),
                 _ => String::new(),
             };
             out += &format!("{key} {text}\n");
@@ -178,8 +186,10 @@ fn request(name: &str, n: u64, shape: Shape) -> LaunchRequest {
             overrides: BTreeMap::new(),
             metadata: String::new(),
             created_ms: 0,
+            objects: Objects::default(),
         },
         uses: BTreeSet::new(),
+        settings: Settings::new(),
         by: "ann".to_owned(),
     }
 }
@@ -207,7 +217,8 @@ fn tell(story: Story, kill: Kill) -> (String, usize) {
     store.nodes(3);
     // More keys than one transaction takes.
     let shape = Shape::new(256, 128, 4, 2).unwrap();
-    let request = request("Shop", 1, shape);
+    let mut request = request("Shop", 1, shape);
+    request.settings = Settings::new().with(Level::Module, "some.option", 7);
     let mut effects = 0;
     let stories: &[Story] = match story {
         Story::Destroy => &[Story::Launch, Story::Destroy],
@@ -309,6 +320,35 @@ fn a_conductor_killed_anywhere_comes_to_the_same_end() {
     }
 }
 
+/// Options of a launch hold from before the first worker starts until the module is gone; the log of the
+/// module tells who set them (spec §2.2, §4.0).
+#[test]
+fn options_of_a_launch_are_there_first_and_go_with_the_module() {
+    let set = |end: &str| end.contains("Shop/opt/module/some.option 7");
+    let launched = tell(Story::Launch, Kill::default()).0;
+    assert!(set(&launched), "{launched}");
+    let logged =
+        r#"SetOption { level: "module", object: None, option: "some.option", value: Number(7) }"#;
+    assert!(
+        launched.contains(logged) && launched.contains(r#"by: "ann""#),
+        "{launched}"
+    );
+    for story in [Story::Absent, Story::Cancelled, Story::Destroy] {
+        let ended = tell(story, Kill::default()).0;
+        assert!(!set(&ended) && ended.contains(logged), "{story:?}: {ended}");
+    }
+    let mut many = request("Shop", 1, Shape::new(4, 2, 2, 1).unwrap());
+    for n in 0..=crate::limits::SETTINGS_MAX {
+        many.settings
+            .set(Level::Module, &format!("option.{n}"), n.into());
+    }
+    let refused = plan_launch(&View::default(), &many, &Scheduler::Dev).unwrap_err();
+    assert!(
+        refused.to_string().contains("at most 24 are taken"),
+        "{refused}"
+    );
+}
+
 /// An intent whose answer was lost may still be under way when its module has come and gone (seed
 /// 1179 of the storm): it is not written then, for nobody would drive it.
 #[test]
@@ -389,6 +429,17 @@ impl Stage {
                 Ok(None) => {}
                 Ok(Some(text)) | Err(text) => return text,
             },
+            "fails" => {
+                let (name, id) = (module("Shop"), instance(op));
+                let exit = WorkerExit {
+                    node: node(1),
+                    at_ms: STARTED_MS,
+                    failures: u32::try_from(command.need("times")).unwrap(),
+                    cause: "it ended: exit 101".to_owned(),
+                };
+                let key = Key::Exit(name, id, WorkerIndex(0));
+                self.store.put(key, Value::Exit(exit));
+            }
             "play" => self.store.play(command.number("absent")),
             "wait" => self.now = self.now.after(Duration::from_secs(command.need("s"))),
             "restart" => {
@@ -463,10 +514,7 @@ impl Stage {
                 out += &match effect {
                     Effect::Write { token, txn } => {
                         let puts = txn.puts.iter().map(|put| format!("+{}", put.key));
-                        let deletes = txn.deletes.iter().map(|target| match target {
-                            Target::Key(key) => format!("-{key}"),
-                            Target::Groups(name, _) => format!("-{name}/groups"),
-                        });
+                        let deletes = txn.deletes.iter().map(|target| format!("-{target}"));
                         let all: Vec<String> = puts.chain(deletes).collect();
                         self.sent.push((*op, token, txn));
                         format!("{op}: write {}\n", all.join(" "))
@@ -514,7 +562,7 @@ impl Store {
                         record.kind, record.step
                     );
                 }
-                Value::Log(entry) => {
+                Value::Log(ModuleLog::Operation(entry)) => {
                     out += &format!(
                         "{key}: {} by {}: {}\n",
                         entry.kind,

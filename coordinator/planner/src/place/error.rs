@@ -85,7 +85,7 @@ pub enum PlanError {
     /// Labels of isolated modules are the operator's.
     #[error(
         "could not place module {module}: --targetLabel {label} is not taken under the isolation \
-         scheduler; set target_label of the module in [scheduler.modules] instead"
+         scheduler; write {module}=NODES@{label} in scheduler.isolation instead"
     )]
     LabelUnderIsolation {
         /// The module.
@@ -95,8 +95,8 @@ pub enum PlanError {
     },
     /// The isolation scheduler takes listed modules only.
     #[error(
-        "could not place module {module}: it is not listed in [scheduler.modules] of the \
-         conductor; add `\"{module}\" = <number of nodes>` there and restart the conductor"
+        "could not place module {module}: it is not listed in scheduler.isolation of the \
+         conductor; add {module}=NODES there and restart the conductor"
     )]
     Unlisted {
         /// The module.
@@ -104,8 +104,8 @@ pub enum PlanError {
     },
     /// Dedicated nodes run one module.
     #[error(
-        "could not place module {module}: [scheduler.modules] gives it {need} nodes{}, but only \
-         {free} are free ({shortage}); add or free {} nodes or lower num_supervisors to {free}",
+        "could not place module {module}: scheduler.isolation gives it {need} nodes{}, but only \
+         {free} are free ({shortage}); add or free {} nodes or lower that to {free}",
         label_text(label.as_ref()), need - free
     )]
     NotEnoughFreeNodes {
@@ -123,8 +123,8 @@ pub enum PlanError {
     /// Fewer dedicated nodes than replicas.
     #[error(
         "could not place module {module} with replication factor {replication}: \
-         [scheduler.modules] gives it {nodes} nodes and replicas of a task group never share a \
-         node; raise num_supervisors to {replication} or use --replicationFactor {nodes}"
+         scheduler.isolation gives it {nodes} nodes and replicas of a task group never share a \
+         node; raise that to {replication} or use --replicationFactor {nodes}"
     )]
     DedicatedBelowReplication {
         /// The module.
@@ -136,9 +136,9 @@ pub enum PlanError {
     },
     /// A dedicated node without a worker would be lost to everybody.
     #[error(
-        "could not place module {module}: [scheduler.modules] gives it {nodes} nodes, but its \
-         {workers} workers × {replication} replicas are {processes} processes; lower \
-         num_supervisors to {processes} or raise --workers"
+        "could not place module {module}: scheduler.isolation gives it {nodes} nodes, but its \
+         {workers} workers × {replication} replicas are {processes} processes; lower that to \
+         {processes} or raise --workers"
     )]
     DedicatedNodesIdle {
         /// The module.

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use rama_core::options::{Objects, Settings};
 use uuid::Uuid;
 
 use super::world::{Happening, Kind, World};
@@ -263,8 +264,10 @@ impl World {
                     overrides: std::collections::BTreeMap::new(),
                     metadata: String::new(),
                     created_ms: 0,
+                    objects: Objects::default(),
                 },
                 uses: std::collections::BTreeSet::new(),
+                settings: Settings::new(),
                 by: "storm".to_owned(),
             };
             begin_launch(view, &beginning, &request, &self.weather.scheduler)

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::store::{Compare, Key, Target, Txn, Value, Written};
+use crate::store::{Compare, Key, Txn, Value, Written};
 use crate::view::Event;
 
 pub(super) struct Stored {
@@ -95,9 +95,6 @@ impl Metastore {
 /// Nothing but a text for traces.
 pub(super) fn describe(txn: &Txn) -> String {
     let puts = txn.puts.iter().map(|put| format!("+{}", put.key));
-    let deletes = txn.deletes.iter().map(|target| match target {
-        Target::Key(key) => format!("-{key}"),
-        Target::Groups(name, _) => format!("-{name}/groups"),
-    });
+    let deletes = txn.deletes.iter().map(|target| format!("-{target}"));
     puts.chain(deletes).collect::<Vec<String>>().join(" ")
 }

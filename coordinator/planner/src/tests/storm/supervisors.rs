@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::faults::node_id;
 use super::world::{Happening, Kind, Life, Occupant, SlotKey, To, World};
 use crate::ids::Incarnation;
-use crate::records::{Desired, Supervisor, WorkerDetails};
+use crate::records::{Desired, Supervisor, WorkerDetails, WorkerPhase};
 use crate::slot::{self, Process, Signal, Slot, State, Wanted};
 use crate::store::{Key, Target, Txn, Value};
 use crate::worker::{self, Identity, Worker};
@@ -296,7 +296,10 @@ impl World {
             index: key.2,
             node: node_id(node),
             incarnation: Incarnation(self.random.next()),
-            details: WorkerDetails::default(),
+            details: WorkerDetails {
+                phase: WorkerPhase::Serving,
+                ..WorkerDetails::default()
+            },
         };
         let worker = self.create(Kind::Worker {
             node,
