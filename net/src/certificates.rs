@@ -25,8 +25,8 @@ use uuid::Uuid;
 use crate::identity::{Identity, uris};
 
 pub(crate) use files::{read_private, read_public};
-pub use summary::{Summary, summaries};
-pub(crate) use summary::{ends, hexadecimal};
+pub(crate) use summary::ends;
+pub use summary::{Summary, hexadecimal, summaries};
 
 /// The authority's certificate, in its directory. Every process of the cluster needs it.
 pub const AUTHORITY_CERTIFICATE: &str = "ca.pem";

@@ -57,6 +57,26 @@ impl Security {
         }
     }
 
+    /// How HTTPS is served with the certificate of this process; none where there is none. Who asks
+    /// shows no certificate: there it is known by a token.
+    ///
+    /// # Errors
+    /// rustls refuses.
+    pub fn https(&self) -> Result<Option<Arc<ServerConfig>>, NetError> {
+        let Security::Mutual(credentials) = self else {
+            return Ok(None);
+        };
+        let provider = provider();
+        let mut server = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(NetError::tls)?
+            .with_no_client_auth()
+            .with_cert_resolver(PeerVerifier::new(credentials.clone(), provider));
+        server.alpn_protocols = vec![b"http/1.1".to_vec()];
+        server.send_tls13_tickets = 0;
+        Ok(Some(Arc::new(server)))
+    }
+
     pub(crate) fn tls(&self) -> Result<Tls, NetError> {
         let provider = provider();
         let versions = &[&rustls::version::TLS13];

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// What an option is set on.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "level", content = "object")]
 pub enum Level {
     /// A whole module.
@@ -23,7 +24,7 @@ pub enum Level {
 }
 
 /// Options of a deployment: by level, object and name.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct OptionsByLevel {
     /// `--moduleOptions`
@@ -37,7 +38,7 @@ pub struct OptionsByLevel {
 }
 
 /// One option to be set or unset.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OptionSetting {
     /// On what.
@@ -51,7 +52,7 @@ pub struct OptionSetting {
 }
 
 /// One option as it stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OptionInfo {
     /// On what.
@@ -65,6 +66,9 @@ pub struct OptionInfo {
     pub set: bool,
     /// What holds when nothing is set.
     pub default: Value,
-    /// What it does, with its unit.
+    /// What it does.
     pub help: String,
+    /// What it takes, with its unit.
+    #[serde(default)]
+    pub takes: String,
 }

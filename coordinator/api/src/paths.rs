@@ -19,11 +19,13 @@ pub const INSTANCE: &str = "/v1/modules/{module}/instances/{instance}";
 /// GET its task groups.
 pub const TASK_GROUPS: &str = "/v1/modules/{module}/instances/{instance}/task-groups";
 /// GET: where the task threads of a module are. `?after=REVISION` waits, up to half a minute, for
-/// something newer.
+/// something newer; with 0 for a module that does not run yet.
 pub const ROUTES: &str = "/v1/modules/{module}/routes";
 /// GET the dynamic options of a module, each as [`crate::OptionInfo`]; PUT or DELETE one
 /// [`crate::OptionSetting`] as the body. What is answered to a change has no meaning but its status.
 pub const OPTIONS: &str = "/v1/modules/{module}/options";
+/// GET the operation log of a module, each entry as [`crate::LogEntry`], the oldest first.
+pub const MODULE_LOG: &str = "/v1/modules/{module}/log";
 /// POST: pauses a topology; durable, takes effect on the workers within a second.
 pub const PAUSE: &str = "/v1/modules/{module}/topologies/{topology}/pause";
 /// POST: lets it go on.
@@ -35,6 +37,10 @@ pub const OPERATIONS: &str = "/v1/operations";
 pub const OPERATION: &str = "/v1/operations/{operation}";
 /// GET an artifact; HEAD: whether it is there. PUT its bytes; they must have the hash that names it.
 pub const ARTIFACT: &str = "/v1/artifacts/{sha256}";
+/// GET who signed an artifact, PUT it: a [`crate::Signature`].
+pub const SIGNATURE: &str = "/v1/artifacts/{sha256}/signature";
+/// GET: all of this as an OpenAPI 3.1 document.
+pub const OPENAPI: &str = "/openapi.json";
 /// GET: the log of a worker on this supervisor, as text. `?lines=N` the last ones; with `&follow` it
 /// goes on until who asks has enough.
 pub const WORKER_LOG: &str = "/v1/workers/{instance}/{worker}/log";

@@ -2,13 +2,14 @@
 //!
 //! Relies on serde. The names of `ModuleStatus` that Rama has are Rama's (spec operations §2.1).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::operation::Operation;
 
 /// The cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterStatus {
     /// Its identity.
@@ -23,7 +24,7 @@ pub struct ClusterStatus {
 }
 
 /// A conductor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConductorStatus {
     /// Host name inside the cluster.
@@ -41,7 +42,7 @@ pub struct ConductorStatus {
 }
 
 /// A module.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ModuleStatus {
     /// Its name.
@@ -71,7 +72,7 @@ pub struct ModuleStatus {
 }
 
 /// An instance of a module.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceStatus {
     /// Its module.
@@ -101,7 +102,7 @@ pub struct InstanceStatus {
 }
 
 /// How far a worker is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WorkerPhase {
     /// It is not registered: it starts, or its node is down.
@@ -115,7 +116,7 @@ pub enum WorkerPhase {
 }
 
 /// A worker process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkerStatus {
     /// Which.
@@ -135,10 +136,25 @@ pub struct WorkerStatus {
     pub groups: Vec<u32>,
     /// Since when; 0 while it is absent.
     pub started_ms: u64,
+    /// How it ended last, if it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<WorkerFailure>,
+}
+
+/// How a worker ended last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerFailure {
+    /// When: milliseconds since 1970.
+    pub at_ms: u64,
+    /// How often in a row, without having been well for a minute in between.
+    pub failures: u32,
+    /// Why.
+    pub cause: String,
 }
 
 /// The task groups of an instance.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskGroups {
     /// Its module.
@@ -150,7 +166,7 @@ pub struct TaskGroups {
 }
 
 /// A task group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Group {
     /// Its number: that of its task thread.
@@ -167,7 +183,7 @@ pub struct Group {
 }
 
 /// The leader of a task group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Leader {
     /// Which replica.
@@ -179,7 +195,7 @@ pub struct Leader {
 }
 
 /// What a replica is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReplicaRole {
     /// It leads.
@@ -191,7 +207,7 @@ pub enum ReplicaRole {
 }
 
 /// A replica of a task group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Replica {
     /// Which.
@@ -205,7 +221,7 @@ pub struct Replica {
 }
 
 /// A supervisor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SupervisorStatus {
     /// Its stable id.
@@ -225,6 +241,9 @@ pub struct SupervisorStatus {
     pub cores: u32,
     /// Memory that workers may use.
     pub memory_bytes: u64,
+    /// Why memory and time of its workers are not limited; empty when they are.
+    #[serde(default)]
+    pub unlimited: String,
     /// Workers assigned to it.
     pub workers: u32,
     /// No task group is to be led there.

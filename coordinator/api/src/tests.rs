@@ -36,6 +36,39 @@ fn options_name_their_level_and_object() {
 }
 
 #[test]
+fn an_entry_of_the_log_tells_all_that_was_done_together() {
+    let entry = LogEntry {
+        number: 3,
+        at_ms: 4,
+        by: "me".into(),
+        done: vec![
+            Done::SetOption(OptionSetting {
+                level: Level::Depot("*d".into()),
+                option: "o".into(),
+                value: json!(1),
+            }),
+            Done::UnsetOption(Unset {
+                level: Level::Module,
+                option: "p".into(),
+            }),
+            Done::Operation {
+                operation: ID,
+                kind: Kind::Launch,
+                outcome: Outcome::Succeeded,
+            },
+        ],
+    };
+    let text = json!({"number": 3, "atMs": 4, "by": "me", "done": [
+        {"what": "set-option", "level": "depot", "object": "*d", "option": "o", "value": 1},
+        {"what": "unset-option", "level": "module", "option": "p"},
+        {"what": "operation", "operation": ID, "kind": "launch",
+         "outcome": {"result": "succeeded"}},
+    ]});
+    assert_eq!(serde_json::to_value(&entry).unwrap(), text);
+    assert_eq!(serde_json::from_value::<LogEntry>(text).unwrap(), entry);
+}
+
+#[test]
 fn a_module_is_told_in_the_words_of_rama() {
     let status = ModuleStatus {
         module: "M".into(),

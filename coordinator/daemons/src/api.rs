@@ -2,10 +2,11 @@
 //!
 //! Relies on snapshots for everything that is read and on the conductor's loop for everything that is
 //! decided; options and pauses are written here, because nobody decides about them. Reading order:
-//! `modules`, `operations`, `cluster`, `options`, `artifacts`, `routes`. What must stay true: a change is
+//! `modules`, `operations`, `cluster`, `options`, `changes`, `artifacts`, `routes`. What must stay true: a change is
 //! answered after it is stored; every error is a problem+json.
 
 mod artifacts;
+mod changes;
 mod cluster;
 mod modules;
 mod operations;
@@ -13,12 +14,10 @@ mod options;
 pub(crate) mod routes;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use rama_api::paths;
+use axum::routing::{MethodFilter, MethodRouter};
+use rama_api::endpoints::Id;
 use rama_gateway::refusal::{Code, Refusal};
 use rama_metastore::{Metastore, Space};
 use rama_planner::ids::ModuleName;
@@ -27,10 +26,8 @@ use uuid::Uuid;
 
 use crate::artifacts::Artifacts;
 use crate::conductor::{Conductor, ConductorError};
+use crate::routes::answered_by;
 use crate::snapshot::{Snapshot, Snapshots};
-
-/// The longest request that is no artifact.
-const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// What the routes share.
 #[derive(Clone, Debug)]
@@ -49,42 +46,38 @@ pub struct Api<M> {
     pub artifacts: Artifacts,
 }
 
-/// Every route of a conductor but `/rest`.
-pub fn router<M: Metastore>(api: Api<M>) -> Router {
-    Router::new()
-        .route(paths::CLUSTER, get(cluster::cluster::<M>))
-        .route(paths::SUPERVISORS, get(cluster::supervisors::<M>))
-        .route(
-            paths::MODULES,
-            get(modules::list::<M>).post(modules::deploy::<M>),
-        )
-        .route(
-            paths::MODULE,
-            get(modules::status::<M>).delete(modules::destroy::<M>),
-        )
-        .route(paths::INSTANCE, get(modules::instance::<M>))
-        .route(paths::TASK_GROUPS, get(modules::task_groups::<M>))
-        .route(paths::ROUTES, get(routes::routes::<M>))
-        .route(
-            paths::OPTIONS,
-            get(options::list::<M>)
-                .put(options::set::<M>)
-                .delete(options::unset::<M>),
-        )
-        .route(paths::PAUSE, post(options::pause::<M>))
-        .route(paths::RESUME, post(options::resume::<M>))
-        .route(paths::OPERATIONS, get(operations::list::<M>))
-        .route(
-            paths::OPERATION,
-            get(operations::one::<M>).delete(operations::cancel::<M>),
-        )
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .merge(artifacts::router(api.artifacts.clone()))
-        .fallback(async || Refusal::new(Code::NotFound, "could not find a route for this path"))
-        .method_not_allowed_fallback(async || {
-            Refusal::new(Code::Method, "this path does not take this method")
-        })
-        .with_state(Arc::new(api))
+/// What answers a line of the table at a conductor, but `/rest`.
+pub(crate) fn handler<M: Metastore>(
+    api: &Arc<Api<M>>,
+    id: Id,
+    on: MethodFilter,
+) -> Option<MethodRouter> {
+    let (api, artifacts) = (api.clone(), api.artifacts.clone());
+    Some(match id {
+        Id::Cluster => answered_by(on, cluster::cluster::<M>, api),
+        Id::Supervisors => answered_by(on, cluster::supervisors::<M>, api),
+        Id::Modules => answered_by(on, modules::list::<M>, api),
+        Id::Deploy => answered_by(on, modules::deploy::<M>, api),
+        Id::Module => answered_by(on, modules::status::<M>, api),
+        Id::Destroy => answered_by(on, modules::destroy::<M>, api),
+        Id::Instance => answered_by(on, modules::instance::<M>, api),
+        Id::TaskGroups => answered_by(on, modules::task_groups::<M>, api),
+        Id::Routes => answered_by(on, routes::routes::<M>, api),
+        Id::Options => answered_by(on, options::list::<M>, api),
+        Id::SetOption => answered_by(on, options::set::<M>, api),
+        Id::UnsetOption => answered_by(on, options::unset::<M>, api),
+        Id::ModuleLog => answered_by(on, changes::log::<M>, api),
+        Id::Pause => answered_by(on, changes::pause::<M>, api),
+        Id::Resume => answered_by(on, changes::resume::<M>, api),
+        Id::Operations => answered_by(on, operations::list::<M>, api),
+        Id::Operation => answered_by(on, operations::one::<M>, api),
+        Id::Cancel => answered_by(on, operations::cancel::<M>, api),
+        Id::Program => answered_by(on, artifacts::download, artifacts),
+        Id::PutProgram => answered_by(on, artifacts::upload, artifacts),
+        Id::Signature => answered_by(on, artifacts::signature, artifacts),
+        Id::PutSignature => answered_by(on, artifacts::sign, artifacts),
+        _ => return None,
+    })
 }
 
 impl<M> Api<M> {
@@ -119,9 +112,8 @@ pub(crate) fn module_name(name: &str) -> Result<ModuleName, Refusal> {
 fn refused(error: &ConductorError) -> Refusal {
     use rama_planner::operation::Refusal as Planned;
     let code = match error {
-        ConductorError::Refused(Planned::UnknownModule { .. }) | ConductorError::NoOperation(_) => {
-            Code::NotFound
-        }
+        ConductorError::Refused(Planned::UnknownModule { .. }) => Code::UnknownModule,
+        ConductorError::NoOperation(_) => Code::NotFound,
         ConductorError::Refused(_) | ConductorError::NotCancelled { .. } => Code::Rejected,
         ConductorError::NotInOffice | ConductorError::Contended => Code::Unavailable,
         ConductorError::LostOffice => Code::Unknown,
@@ -131,6 +123,12 @@ fn refused(error: &ConductorError) -> Refusal {
         Code::Unavailable => refusal,
         _ => refusal.hint("see `rama modules` and `rama operations`"),
     }
+}
+
+/// There is no module of this name.
+pub(crate) fn unknown_module(name: &ModuleName) -> Refusal {
+    let text = format!("could not find module {name}: no module has this name");
+    Refusal::new(Code::UnknownModule, text)
 }
 
 /// The host name of a node, as its supervisor registered it.

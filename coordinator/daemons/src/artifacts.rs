@@ -15,8 +15,13 @@ use std::path::{Path, PathBuf};
 use ring::digest::{Context, SHA256};
 use ring::signature::{ED25519, UnparsedPublicKey};
 
+use rama_net::certificates::hexadecimal;
+
 /// Length of a hash in hexadecimal.
 const HASH_LETTERS: usize = 64;
+
+/// Length of a signature.
+const SIGNATURE_BYTES: usize = 64;
 
 /// Why a program cannot be stored or used.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +50,12 @@ pub enum ArtifactError {
         name: String,
         /// What is missing.
         why: &'static str,
+    },
+    /// What should be a signature is none.
+    #[error("could not read the signature of program {name}: it needs 128 hexadecimal digits")]
+    Signature {
+        /// The program's hash.
+        name: String,
     },
     /// A trust root is no key.
     #[error("could not read the trust root {text:?}: it needs 64 hexadecimal digits (Ed25519)")]
@@ -184,16 +195,47 @@ impl Artifacts {
         unreachable!("numbers do not end before files do")
     }
 
-    /// Stores who signed a program.
+    /// Stores who signed a program: 128 hexadecimal digits.
     ///
     /// # Errors
-    /// `Untrusted` when no root has; `Io`.
-    pub fn sign(&self, name: &str, signature: &[u8]) -> Result<(), ArtifactError> {
-        self.roots.trust(name, Some(signature))?;
+    /// `Signature` when it is none, `Untrusted` when it is no root's; `Io`.
+    pub fn sign(&self, name: &str, signature: &str) -> Result<(), ArtifactError> {
+        let bytes = from_hexadecimal(signature).filter(|bytes| bytes.len() == SIGNATURE_BYTES);
+        let bytes = bytes.ok_or_else(|| ArtifactError::Signature {
+            name: name.to_owned(),
+        })?;
+        self.roots.trust(name, Some(&bytes))?;
         let path = self.signature(name)?;
         let part = self.dir.join("partial").join(format!("{name}.sig"));
-        fs::write(&part, signature).map_err(io_error("write", &part))?;
+        fs::write(&part, bytes).map_err(io_error("write", &part))?;
         fs::rename(&part, &path).map_err(io_error("name", &path))
+    }
+
+    /// The signature of a program, if it has one.
+    ///
+    /// # Errors
+    /// `Name`, `Io`.
+    pub fn signed(&self, name: &str) -> Result<Option<String>, ArtifactError> {
+        let path = self.signature(name)?;
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(hexadecimal(&bytes))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io_error("read", &path)(error)),
+        }
+    }
+
+    /// Whether a program may be run, going by its signature alone.
+    ///
+    /// # Errors
+    /// `Untrusted`, `Name`.
+    pub fn trusted(&self, name: &str) -> Result<(), ArtifactError> {
+        let signature = fs::read(self.signature(name)?).ok();
+        self.roots.trust(name, signature.as_deref())
+    }
+
+    /// Whether programs have to be signed.
+    pub fn wants_signatures(&self) -> bool {
+        !self.roots.0.is_empty()
     }
 
     /// Reads a program once more and says where it is: its hash is right and it may be run.
@@ -207,8 +249,7 @@ impl Artifacts {
             let wanted = name.to_owned();
             return Err(ArtifactError::Hash { wanted, found });
         }
-        let signature = fs::read(self.signature(name)?).ok();
-        self.roots.trust(name, signature.as_deref())?;
+        self.trusted(name)?;
         Ok(path)
     }
 
@@ -310,10 +351,6 @@ pub fn hash_of(path: &Path) -> Result<String, ArtifactError> {
             count => hash.update(&buffer[..count]),
         }
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn from_hexadecimal(text: &str) -> Option<Vec<u8>> {

@@ -1,31 +1,39 @@
 //! A daemon as a process: its sockets, who may ask what, readiness, and its end.
 //!
 //! Relies on `conductor`, `supervisor`, `api` and `rest` for everything else. What must stay true: ports
-//! are bound before anything is announced; with certificates on, nothing but health is answered over
-//! plain HTTP, and each role over QUIC gets what is its own and no more; a signal ends a daemon without
+//! are bound before anything is announced; with certificates on, HTTP is spoken over TLS and to holders of
+//! tokens alone, and each role over QUIC gets what is its own and no more; a signal ends a daemon without
 //! touching workers.
 
 pub mod conductor;
 mod guard;
+mod http;
 mod logs;
+mod notify;
 pub mod supervisor;
 
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
+use rama_api::endpoints::Server;
+use rama_gateway::gate::{Door, Gate};
+use rama_gateway::tokens::{TokenError, Tokens};
 use rama_net::credentials::{CertificatePaths, CredentialError, Credentials};
 use rama_net::{Endpoint, EndpointConfig, NetError, Role, Security, StreamHeader};
+use rama_planner::ids::NodeId;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use uuid::Uuid;
 
-/// What requests over HTTP may take to end when a daemon stops.
+use crate::rest::Rest;
+use crate::snapshot::Snapshots;
+
+/// What requests over QUIC may take to end when a daemon stops.
 const STOP_MAX: Duration = Duration::from_secs(2);
 
 /// Why a daemon does not start.
@@ -47,6 +55,9 @@ pub enum DaemonError {
     /// Certificates.
     #[error("could not use the certificates of [security]")]
     Credentials(#[from] CredentialError),
+    /// Tokens.
+    #[error("could not use security.tokens")]
+    Tokens(#[from] TokenError),
     /// A directory.
     #[error("could not use {}: {source}", path.display())]
     Dir {
@@ -72,6 +83,8 @@ pub struct Identity {
     pub node: Uuid,
     /// How connections are protected.
     pub security: Security,
+    /// Who is answered over HTTP; without certificates, none means anyone.
+    pub tokens: Option<Tokens>,
 }
 
 /// Where a daemon listens, and by which names it is found.
@@ -101,6 +114,7 @@ impl Identity {
             cluster: identity.cluster,
             node: identity.node,
             security: Security::Mutual(Arc::new(credentials)),
+            tokens: None,
         })
     }
 
@@ -130,7 +144,26 @@ impl Identity {
             cluster: Uuid::nil(),
             node,
             security: Security::InsecureLoopback,
+            tokens: None,
         })
+    }
+
+    /// The same, answering over HTTP who has a token of this file.
+    ///
+    /// # Errors
+    /// The file cannot be used.
+    pub fn with_tokens(self, file: &Path) -> Result<Identity, DaemonError> {
+        let tokens = Some(Tokens::open(file)?);
+        Ok(Identity { tokens, ..self })
+    }
+
+    /// Who is answered over HTTP.
+    fn door(&self) -> Door {
+        match &self.tokens {
+            Some(tokens) => Door::Tokens(tokens.clone()),
+            None if self.is_proved() => Door::Shut,
+            None => Door::Open,
+        }
     }
 
     fn is_proved(&self) -> bool {
@@ -142,6 +175,7 @@ impl Identity {
 struct Sockets {
     endpoint: Endpoint,
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
 }
 
 impl Sockets {
@@ -163,7 +197,12 @@ impl Sockets {
             address,
             source,
         })?;
-        Ok(Sockets { endpoint, listener })
+        let tls = identity.security.https()?.map(TlsAcceptor::from);
+        Ok(Sockets {
+            endpoint,
+            listener,
+            tls,
+        })
     }
 
     fn ports(&self, listen: &Listen) -> (u16, u16) {
@@ -175,22 +214,34 @@ impl Sockets {
         )
     }
 
-    /// Serves until `stopped`: `routes` over QUIC by role; over HTTP too, when nobody has to prove
-    /// anything.
+    /// What leads to modules, from here.
+    fn rest(
+        &self,
+        identity: &Identity,
+        listen: &Listen,
+        snapshots: Snapshots,
+        node: Option<NodeId>,
+    ) -> Rest {
+        Rest {
+            snapshots,
+            endpoint: self.endpoint.clone(),
+            cluster: identity.cluster,
+            node,
+            hosts: (listen.host_internal.clone(), listen.host_external.clone()),
+            tls: identity.is_proved(),
+        }
+    }
+
+    /// Serves until `stopped`: `routes` over QUIC by role, over HTTP by token.
     async fn serve(
         self,
         identity: &Identity,
+        server: Server,
         routes: Router,
         stopped: impl Future<Output = ()> + Send,
     ) {
-        let health = Router::new()
-            .route("/livez", get(async || "ok\n"))
-            .route("/readyz", get(async || "ok\n"));
-        let over_http = match identity.is_proved() {
-            true => health.clone().fallback(guard::needs_certificate),
-            false => health.clone().merge(routes.clone()),
-        };
-        let over_quic = guard::by_role(routes.merge(health));
+        let over_http = Gate::new(server, identity.door()).before(routes.clone());
+        let over_quic = guard::by_role(Gate::new(server, Door::Shut).before(routes));
         let endpoint = self.endpoint.clone();
         let answers = tokio::spawn(async move {
             while let Some(accepted) = endpoint.accept().await {
@@ -201,26 +252,21 @@ impl Sockets {
                 }
             }
         });
-        let http = axum::serve(self.listener, over_http);
-        notify("READY=1");
+        let http = http::Http {
+            listener: self.listener,
+            tls: self.tls,
+            routes: over_http,
+            bare: crate::routes::without_tls(),
+        };
+        notify::tell("READY=1");
         tokio::select! {
-            ended = async { http.await } => tracing::error!(?ended, "HTTP ended by itself"),
+            () = notify::watchdog() => {}
+            () = http.serve() => {}
             () = stopped => {}
         }
-        notify("STOPPING=1");
+        notify::tell("STOPPING=1");
         answers.abort();
         let _ = tokio::time::timeout(STOP_MAX, self.endpoint.close()).await;
-    }
-}
-
-/// Tells systemd how far the daemon is (sd_notify(3)); nobody else listens.
-fn notify(state: &str) {
-    let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else {
-        return;
-    };
-    let sent = UnixDatagram::unbound().and_then(|from| from.send_to(state.as_bytes(), &socket));
-    if let Err(error) = sent {
-        tracing::debug!(%error, "nobody hears how far the daemon is");
     }
 }
 

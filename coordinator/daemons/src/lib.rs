@@ -3,19 +3,25 @@
 //! Relies on `rama-planner` for every decision; this crate waits, and does. Reading order:
 //! `conductor` (takes office, drives operations), `supervisor` (drives the slots of a node),
 //! `machine` (does what slots want on this machine), `artifacts` (programs by hash), `processes`
-//! (workers of the operating system), `snapshot` (what is known), `api` (what operators ask), `rest` (the
-//! way to modules), `daemon` (processes with sockets). `tests/cluster.rs` runs
-//! all of it. What must stay true: nothing is decided here.
+//! (workers of the operating system), `ports`, `cores` and `cgroups` (what of the machine they get),
+//! `snapshot` (what is known), `routes` (all that is answered), `api` (what operators ask), `rest`
+//! (the way to modules), `openapi` (what others are told of it), `daemon` (processes with sockets).
+//! `tests/cluster.rs` runs all of it. What must stay true: nothing is decided here.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod api;
 pub mod artifacts;
+pub mod cgroups;
 pub mod conductor;
+pub mod cores;
 pub mod daemon;
 pub mod machine;
+mod openapi;
+pub mod ports;
 pub mod processes;
 pub mod rest;
+mod routes;
 pub mod snapshot;
 pub mod supervisor;
 

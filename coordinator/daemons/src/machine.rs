@@ -7,6 +7,7 @@
 //!                            /assignment.json  what the worker is told
 //!                            /beat             written by the worker while it is well
 //!                            /data/            the worker's own
+//!                            /work/            where it runs
 //! logs/<module>-<instance>-<worker>.log        stays when the rest is deleted
 //! ```
 //!
@@ -15,6 +16,7 @@
 //! takes time runs beside the supervisor's loop.
 
 mod files;
+mod place;
 #[cfg(test)]
 mod tests;
 
@@ -26,15 +28,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rama_api::Assignment;
+use rama_gateway::chain;
 use rama_planner::slot::{Effect, Input, Process, Signal};
 use rama_planner::view::View;
-use rustix::process::{Pid, getpgid};
 use tokio::task::spawn_blocking;
 
 use crate::artifacts::{ArtifactError, Artifacts};
+use crate::cgroups::{Cgroups, Limits};
 use crate::processes::{self, ProcessName, Watched};
 use crate::supervisor::{Answers, Node, SlotName};
 use files::Files;
+pub use place::{Place, Room};
 
 /// How often a beat is looked for; a worker writes one a second.
 const BEAT_LOOK: Duration = Duration::from_millis(500);
@@ -46,10 +50,24 @@ pub type Fetch = Arc<
         + Sync,
 >;
 
-/// What a worker is told: everything of its assignment that is not of this machine. None when the
-/// view does not show it any more.
-pub type Assign =
-    Arc<dyn Fn(&View, &SlotName, PathBuf, PathBuf) -> Option<Assignment> + Send + Sync>;
+/// What a worker is told: everything of its assignment beside where it is put. None when the view does
+/// not show it any more.
+pub type Assign = Arc<dyn Fn(&View, &SlotName, Place) -> Option<Assignment> + Send + Sync>;
+
+/// What a worker may take. The settings of its instance have been checked by the conductor; what this
+/// node cannot do is an error.
+pub type Resources = Arc<dyn Fn(&View, &SlotName) -> Result<Take, String> + Send + Sync>;
+
+/// What one worker may take.
+#[derive(Clone, Debug)]
+pub struct Take {
+    /// Of memory and time.
+    pub limits: Limits,
+    /// Whether its task threads are pinned.
+    pub pinned: bool,
+    /// Its environment beside the inherited part.
+    pub environment: BTreeMap<String, String>,
+}
 
 /// How a machine is set up.
 #[derive(Clone)]
@@ -60,10 +78,14 @@ pub struct Setup {
     pub artifacts: Artifacts,
     /// Where others come from.
     pub fetch: Fetch,
-    /// Makes assignments: view, slot, data directory, beat file.
+    /// Makes assignments.
     pub assign: Assign,
-    /// Environment of workers beside the inherited part.
-    pub environment: BTreeMap<String, String>,
+    /// What workers may take.
+    pub resources: Resources,
+    /// Ports and cores for them.
+    pub room: Room,
+    /// Cgroups for them, where they can have some.
+    pub cgroups: Option<Cgroups>,
 }
 
 /// The machine. See the module documentation.
@@ -96,7 +118,7 @@ impl Machine {
 
     fn find(&self, slot: &SlotName, answers: &Answers) {
         let (files, slot, answers) = (self.files.clone(), slot.clone(), answers.clone());
-        let all = self.watched.clone();
+        let (all, rest) = (self.watched.clone(), self.rest(&slot));
         // Watching needs the runtime; reading /proc must not hold it up.
         tokio::spawn(async move {
             let (name, files_too) = (files.tag(&slot), files.clone());
@@ -106,7 +128,7 @@ impl Machine {
                 let at_pid = remembered.and_then(|process| processes::at(process.pid));
                 let mut tagged = processes::tagged(&name);
                 // What a worker started has its environment, but not a group of its own.
-                tagged.retain(leads_group);
+                tagged.retain(|name| processes::leads_group(*name));
                 (remembered, at_pid.map(own), tagged)
             });
             let Ok((remembered, at_pid, tagged)) = looked.await else {
@@ -132,7 +154,8 @@ impl Machine {
                 },
             );
             for (_, watched) in found {
-                follow(&files, &slot, watched, &all, &answers);
+                let rest = rest.clone();
+                follow(&files, &slot, watched, rest, &all, &answers);
             }
         });
     }
@@ -155,10 +178,14 @@ impl Machine {
             Ok(watched) => {
                 let process = own(watched.name());
                 answers.tell(slot, Input::Spawned { process });
-                let watched = Arc::new(watched);
-                follow(&self.files, slot, watched, &self.watched, answers);
+                let (watched, rest) = (Arc::new(watched), self.rest(slot));
+                follow(&self.files, slot, watched, rest, &self.watched, answers);
             }
-            Err(text) => answers.tell(slot, Input::SpawnFailed { text }),
+            Err(text) => {
+                let (module, worker) = (&slot.module, slot.worker);
+                tracing::error!(%module, %worker, error = text, "a worker cannot be started");
+                answers.tell(slot, Input::SpawnFailed { text });
+            }
         }
     }
 
@@ -168,9 +195,15 @@ impl Machine {
         let program = self.setup.artifacts.find(&spec.record.artifact);
         let program = program.map_err(|error| error.to_string())?;
         let program = program.ok_or("its program is gone")?;
-        let (data, beat) = (self.files.data(slot), self.files.beat(slot));
-        let assignment = (self.setup.assign)(view, slot, data, beat);
-        let assignment = assignment.ok_or("it is not assigned here any more")?;
+        let worker = view.worker(&slot.module, &slot.instance, &slot.worker);
+        let gone = "it is not assigned here any more";
+        let threads = worker.ok_or(gone)?.record.groups.len();
+        let take = (self.setup.resources)(view, slot)?;
+        let place = self
+            .setup
+            .room
+            .place(&self.files, slot, threads, take.pinned)?;
+        let assignment = (self.setup.assign)(view, slot, place).ok_or(gone)?;
         let file = self
             .files
             .prepare(slot, &assignment)
@@ -182,12 +215,28 @@ impl Machine {
                 "--assignment".to_owned(),
                 file.display().to_string(),
             ],
-            dir: self.files.data(slot),
+            dir: self.files.work(slot),
             log: self.files.log(slot),
-            environment: self.setup.environment.clone(),
+            environment: take.environment,
             slot: self.files.tag(slot),
         };
-        processes::start(&start).map_err(|error| error.to_string())
+        let watched = processes::start(&start).map_err(|error| error.to_string())?;
+        if let Some(cgroups) = &self.setup.cgroups {
+            let (name, pid) = (self.files.cgroup(slot), watched.name().pid);
+            if let Err(error) = cgroups.confine(&name, pid, take.limits) {
+                // It works all the same; the next start tries again.
+                tracing::error!(error, worker = %slot.worker, "a worker runs without its limits");
+            }
+        }
+        Ok(watched)
+    }
+
+    fn rest(&self, slot: &SlotName) -> Rest {
+        Rest {
+            slot: self.files.tag(slot),
+            cgroups: self.setup.cgroups.clone(),
+            cgroup: self.files.cgroup(slot),
+        }
     }
 
     fn remember(&self, slot: &SlotName, process: Process) {
@@ -197,7 +246,7 @@ impl Machine {
         }
     }
 
-    fn signal(&self, process: Process, signal: Signal) {
+    fn signal(&self, slot: &SlotName, process: Process, signal: Signal) {
         let watched = self.watched().get(&process).cloned();
         let signal = match signal {
             Signal::Terminate => rustix::process::Signal::TERM,
@@ -208,12 +257,19 @@ impl Machine {
         {
             tracing::error!(%error, pid = process.pid, "a worker cannot be signalled");
         }
+        let tag = self.files.tag(slot);
+        tokio::task::spawn_blocking(move || {
+            processes::signal_group(system(process), &tag, signal);
+        });
     }
 
     fn delete(&mut self, slot: &SlotName, answers: &Answers) {
         // Nothing of it runs, and nothing is started before this is answered.
         let (files, slot, answers) = (self.files.clone(), slot.clone(), answers.clone());
         self.left.remove(&slot);
+        if let Some(cgroups) = &self.setup.cgroups {
+            cgroups.sweep(&self.files.cgroup(&slot));
+        }
         tokio::spawn(async move {
             let of = slot.clone();
             let deleted = spawn_blocking(move || files.delete(&of)).await;
@@ -238,7 +294,7 @@ impl Node for Machine {
             Effect::Fetch { artifact } => self.fetch(slot, artifact, answers),
             Effect::Spawn { .. } => self.spawn(slot, view, answers),
             Effect::Remember { process } => self.remember(slot, process),
-            Effect::Signal { process, signal } => self.signal(process, signal),
+            Effect::Signal { process, signal } => self.signal(slot, process, signal),
             Effect::Delete => self.delete(slot, answers),
             // The loop does that.
             Effect::Confirm => {}
@@ -250,11 +306,30 @@ impl Node for Machine {
     }
 }
 
+/// How everything that a worker started is found when it has ended.
+#[derive(Clone)]
+struct Rest {
+    slot: String,
+    cgroups: Option<Cgroups>,
+    cgroup: String,
+}
+
+impl Rest {
+    /// Ends it: the next process of the slot finds ports and files free.
+    fn end(&self, of: Process) {
+        processes::signal_group(system(of), &self.slot, rustix::process::Signal::KILL);
+        if let Some(cgroups) = &self.cgroups {
+            cgroups.end(&self.cgroup, of.pid);
+        }
+    }
+}
+
 /// Tells of a process until it has ended.
 fn follow(
     files: &Files,
     slot: &SlotName,
     watched: Arc<Watched>,
+    rest: Rest,
     all: &Arc<Mutex<BTreeMap<Process, Arc<Watched>>>>,
     answers: &Answers,
 ) {
@@ -273,6 +348,8 @@ fn follow(
         tokio::select! {
             text = watched.ended() => {
                 lock(&all, None);
+                // One that panicked has nothing more to end.
+                let _ = spawn_blocking(move || rest.end(process)).await;
                 answers.tell(&slot, Input::Exited { process, text });
             }
             () = beats(&beat, || answers.tell(&slot, Input::Heartbeat { process })) => {}
@@ -296,19 +373,20 @@ async fn beats(beat: &Path, tell: impl Fn()) {
     }
 }
 
-async fn fetched(artifacts: Artifacts, fetch: Fetch, name: String) -> Result<(), String> {
-    let text = |error: ArtifactError| error.to_string();
-    if artifacts.find(&name).map_err(text)?.is_none() {
+/// Gets a program, unless it is here, and says whether it may be run.
+pub(crate) async fn fetched(
+    artifacts: Artifacts,
+    fetch: Fetch,
+    name: String,
+) -> Result<(), String> {
+    let text = |error: ArtifactError| chain(&error);
+    // One that is here may have been signed since.
+    if artifacts.find(&name).map_err(text)?.is_none() || artifacts.trusted(&name).is_err() {
         fetch(artifacts.clone(), name.clone()).await?;
     }
     let verified = spawn_blocking(move || artifacts.verify(&name)).await;
     let verified = verified.map_err(|error| error.to_string())?;
     verified.map(|_| ()).map_err(text)
-}
-
-fn leads_group(name: &ProcessName) -> bool {
-    let pid = i32::try_from(name.pid).ok().and_then(Pid::from_raw);
-    pid.is_some_and(|pid| getpgid(Some(pid)) == Ok(pid))
 }
 
 fn own(name: ProcessName) -> Process {

@@ -2,7 +2,9 @@
 //!
 //! Relies on Linux: pidfds, `/proc`, start times. A process is known by its id and its start time,
 //! because ids are used again. What must stay true: a worker lives on when its supervisor ends; what is
-//! signalled is the process that was meant, never another one with its id; an exit is noticed once.
+//! signalled is the process that was meant, never another one with its id; an exit is noticed once; of
+//! the supervisor's environment a worker gets what is listed here and nothing else, because there may be
+//! secrets in it.
 
 #[cfg(test)]
 mod tests;
@@ -17,7 +19,7 @@ use std::process::{Command, Stdio};
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpgid, pidfd_open, pidfd_send_signal, waitid,
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -172,6 +174,35 @@ impl std::fmt::Debug for Watched {
 pub fn at(pid: u32) -> Option<ProcessName> {
     let (start_time, runs) = start_time(pid)?;
     runs.then_some(ProcessName { pid, start_time })
+}
+
+/// Signals what a worker started and what is still in its process group; it itself not. Who leaves
+/// the group is on its own, unless cgroups hold it.
+///
+/// Every process is asked by a handle of its own: the id of a group that has ended may be that of
+/// another one.
+pub fn signal_group(leader: ProcessName, slot: &str, signal: Signal) {
+    let Ok(group) = pid_of(leader.pid) else {
+        return;
+    };
+    for member in tagged(slot) {
+        let Ok(pid) = pid_of(member.pid) else {
+            continue;
+        };
+        // One that has ended since needs no signal.
+        let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else {
+            continue;
+        };
+        if member != leader && getpgid(Some(pid)) == Ok(group) && at(member.pid) == Some(member) {
+            let _ = pidfd_send_signal(&handle, signal);
+        }
+    }
+}
+
+/// Whether a process leads a process group: what a worker started has its environment, but not that.
+pub fn leads_group(name: ProcessName) -> bool {
+    let pid = pid_of(name.pid);
+    pid.is_ok_and(|pid| getpgid(Some(pid)) == Ok(pid))
 }
 
 /// Running processes that name a slot in their environment, by id.

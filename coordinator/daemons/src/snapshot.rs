@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rama_control::{Change, Follower};
-use rama_metastore::{Error, Level, Metastore, Space};
+use rama_core::options::Settings;
+use rama_metastore::{Error, Metastore, Space};
 use rama_planner::view::View;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -17,8 +18,8 @@ use tokio::task::JoinHandle;
 pub struct Snapshot {
     /// Keys that machines look at.
     pub view: View,
-    /// Dynamic options, by module, level and name.
-    pub settings: BTreeMap<(String, Level, String), serde_json::Value>,
+    /// Dynamic options, by module.
+    pub settings: BTreeMap<String, Settings>,
     /// Paused topologies, by module.
     pub paused: BTreeSet<(String, String)>,
 }

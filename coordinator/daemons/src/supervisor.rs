@@ -13,8 +13,8 @@ use rama_control::{Change, Follower, clock, write};
 use rama_core::time::Now;
 use rama_metastore::{Error, Lease, Metastore, Space};
 use rama_planner::ids::{InstanceId, ModuleName, NodeId, WorkerIndex};
-use rama_planner::limits::RETRY_AFTER;
-use rama_planner::records::{Desired, Supervisor};
+use rama_planner::limits::{CAUSE_CHARS_MAX, RETRY_AFTER};
+use rama_planner::records::{Desired, Supervisor, WorkerExit};
 use rama_planner::slot::{self, Effect, Exit, Input, Process, Slot, State, Wanted};
 use rama_planner::store::{Key, Target, Txn, Value, Written};
 use rama_planner::view::View;
@@ -270,9 +270,10 @@ impl<M: Metastore, N: Node> Loop<M, N> {
     /// Tells one slot something, and has done what it wants.
     fn with(&mut self, name: &SlotName, tell: impl FnOnce(&mut Slot, Now)) {
         let held = self.slots.entry(name.clone()).or_default();
-        let before = held.slot.state();
+        let (before, failed) = (held.slot.state(), held.slot.failures());
         tell(&mut held.slot, clock::now());
         let after = held.slot.state();
+        let failed = held.slot.failures() > failed;
         let mut effects = Vec::new();
         while let Some(effect) = held.slot.poll_effect() {
             effects.push(effect);
@@ -280,6 +281,9 @@ impl<M: Metastore, N: Node> Loop<M, N> {
         if before != after {
             let (module, worker) = (&name.module, name.worker);
             tracing::info!(%module, %worker, from = %before, to = %after, "worker slot");
+        }
+        if failed {
+            self.report(name);
         }
         for effect in effects {
             if effect == Effect::Confirm {
@@ -299,9 +303,46 @@ impl<M: Metastore, N: Node> Loop<M, N> {
             return;
         };
         let key = Key::Worker(name.module.clone(), name.instance, name.worker);
+        let exit = Key::Exit(name.module.clone(), name.instance, name.worker);
         let txn = Txn::new()
             .at(key.clone(), seen.revision)
-            .delete(Target::Key(key));
+            .delete(Target::Key(key))
+            .delete(Target::Key(exit));
+        self.write(txn);
+    }
+
+    /// Tells the cluster how a worker failed, as long as it is assigned here. Best effort: the log
+    /// of this node has it anyway, and the next failure is told again.
+    fn report(&mut self, name: &SlotName) {
+        let view = self.follower.view();
+        let seen = view.worker(&name.module, &name.instance, &name.worker);
+        let me = self.start.node;
+        let Some(seen) = seen.filter(|seen| seen.record.node == me) else {
+            return;
+        };
+        let Some(slot) = self.slots.get(name).map(|held| &held.slot) else {
+            return;
+        };
+        let cause = slot.exits().last().map(|exit| exit.cause.to_string());
+        let exit = WorkerExit {
+            node: me,
+            at_ms: crate::wall_ms(),
+            failures: slot.failures(),
+            cause: cause
+                .unwrap_or_default()
+                .chars()
+                .take(CAUSE_CHARS_MAX)
+                .collect(),
+        };
+        let assigned = Key::Worker(name.module.clone(), name.instance, name.worker);
+        let key = Key::Exit(name.module.clone(), name.instance, name.worker);
+        let txn = Txn::new()
+            .at(assigned, seen.revision)
+            .put(key, Value::Exit(exit));
+        self.write(txn);
+    }
+
+    fn write(&mut self, txn: Txn) {
         let (store, space) = (self.start.store.clone(), self.start.space.clone());
         self.writes
             .spawn(async move { write(&store, &space, None, &txn).await });

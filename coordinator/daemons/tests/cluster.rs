@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use rama_control::Follower;
 use rama_coordinator::conductor::{Conductor, ConductorError, Start};
+use rama_core::options::{Objects, Settings};
 use rama_metastore::{Embedded, Error, Space};
-use rama_planner::ids::{Epoch, GroupId, Incarnation, InstanceId, ModuleName};
+use rama_planner::ids::{Epoch, GroupId, Incarnation, InstanceId, ModuleName, WorkerIndex};
 use rama_planner::operation::{LaunchRequest, Refusal};
 use rama_planner::place::Scheduler;
 use rama_planner::records::{self, InstanceSpec, ModuleState, Outcome, Process};
@@ -107,8 +108,10 @@ fn request() -> LaunchRequest {
             overrides: BTreeMap::new(),
             metadata: String::new(),
             created_ms: 1,
+            objects: Objects::default(),
         },
         uses: BTreeSet::new(),
+        settings: Settings::new(),
         by: "ann".to_owned(),
     }
 }
@@ -186,6 +189,12 @@ async fn a_module_is_launched_survives_kills_and_is_destroyed() {
             == 2
     };
     cluster.shows("what was killed leads again", new).await;
+    let told = |view: &View| {
+        let exit = |worker| view.exit(&shop(), &instance(), &WorkerIndex(worker));
+        let mut exits = (0..2).filter_map(exit).map(|seen| seen.record);
+        exits.any(|exit| exit.failures >= 1 && exit.cause.starts_with("it ended"))
+    };
+    cluster.shows("how it ended", told).await;
 
     let before = second.processes(State::Running).await;
     assert_eq!(before.len(), 1);

@@ -6,7 +6,9 @@
 //! type is an error that names its place, because a setting that is silently not applied is worse
 //! than none; and only keys that do something exist.
 
+pub mod client;
 pub mod daemons;
+pub mod resources;
 #[cfg(test)]
 mod tests;
 
@@ -32,15 +34,20 @@ const ENVIRONMENT: &str = "RAMA_";
 
 /// Settings that name files of their own: relative ones begin at the directory of the file that says
 /// so, because a client finds that file from any directory below.
-const PATHS: [&str; 7] = [
+const PATHS: [&str; 9] = [
     "security.ca",
     "security.cert",
     "security.key",
+    "security.tokens",
+    "security.token_file",
     "metastore.password_file",
     "metastore.ca",
     "metastore.cert",
     "metastore.key",
 ];
+
+/// Below it every name is a setting: variables for the environment of workers.
+const VARIABLES: &str = "worker.resources.env.";
 
 /// All settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +61,8 @@ pub struct Config {
     pub log: Log,
     /// How the conductor of a cluster is found.
     pub conductor: Conductor,
+    /// Programs that connect to a cluster.
+    pub client: client::Client,
     /// How processes of a cluster prove who they are.
     pub security: Security,
     /// This machine, for the daemons on it.
@@ -64,6 +73,8 @@ pub struct Config {
     pub metastore: daemons::Metastore,
     /// How modules are placed.
     pub scheduler: daemons::Scheduler,
+    /// What workers on this machine may take.
+    pub worker: resources::Worker,
 }
 
 /// Section `[conductor]`.
@@ -92,6 +103,11 @@ pub struct Security {
     pub key: PathBuf,
     /// Nobody proves anything; addresses of this machine alone.
     pub insecure: bool,
+    /// Who is answered over HTTP: the file that `rama tokens` writes; empty: nobody where there are
+    /// certificates, anyone otherwise.
+    pub tokens: PathBuf,
+    /// The token that commands here show over HTTP.
+    pub token_file: PathBuf,
 }
 
 /// What section `[security]` comes to.
@@ -316,7 +332,7 @@ fn error(what: String, hint: impl Into<String>) -> Error {
     }
 }
 
-/// Settings being put together, key by key (`section.key`).
+/// Settings being put together, key by key (`section.key`, `section.section.key`).
 #[derive(Clone, Debug)]
 pub struct Layers {
     values: BTreeMap<String, (Value, Origin)>,
@@ -382,18 +398,14 @@ impl Layers {
             else {
                 continue;
             };
-            let key = key.to_lowercase().replacen("__", ".", 1);
-            let value = match self.values.get(&key) {
-                Some((Value::Integer(_), _)) => match text.parse() {
-                    Ok(number) => Value::Integer(number),
-                    Err(_) => Value::String(text),
-                },
-                Some((Value::Boolean(_), _)) => match text.parse() {
-                    Ok(truth) => Value::Boolean(truth),
-                    Err(_) => Value::String(text),
-                },
-                _ => Value::String(text),
+            let key = key.to_lowercase().replace("__", ".");
+            let read = match self.values.get(&key) {
+                Some((Value::Integer(_), _)) => text.parse().ok().map(Value::Integer),
+                Some((Value::Boolean(_), _)) => text.parse().ok().map(Value::Boolean),
+                Some((Value::Array(_), _)) => numbers(&text),
+                _ => None,
             };
+            let value = read.unwrap_or(Value::String(text));
             self.set(&key, value, Origin::Environment(name))?;
         }
         Ok(())
@@ -401,11 +413,13 @@ impl Layers {
 
     /// Sets one key.
     pub fn set(&mut self, key: &str, value: Value, origin: Origin) -> Result<(), Error> {
-        let Some((old, _)) = self.values.get(key) else {
-            return Err(self.unknown(key, &origin));
+        let wanted = match self.values.get(key) {
+            Some((old, _)) => old.type_str(),
+            None if key.starts_with(VARIABLES) => "string",
+            None => return Err(self.unknown(key, &origin)),
         };
-        if old.type_str() != value.type_str() {
-            let (wanted, got) = (old.type_str(), value.type_str());
+        if wanted != value.type_str() {
+            let got = value.type_str();
             let what = format!("{key} is a {wanted}, not the {got} {value} ({origin})");
             return Err(error(
                 what,
@@ -417,9 +431,10 @@ impl Layers {
         if let Err(cause) = self.config() {
             let (value, origin) = self.values.get(key).expect("it was set above");
             let what = format!("could not use {value} for {key} ({origin}): {}", cause.what);
-            if let Some(previous) = previous {
-                self.values.insert(key.to_owned(), previous);
-            }
+            match previous {
+                Some(previous) => self.values.insert(key.to_owned(), previous),
+                None => self.values.remove(key),
+            };
             let default = self.default_of(key);
             return Err(error(
                 what,
@@ -433,13 +448,19 @@ impl Layers {
     pub fn config(&self) -> Result<Config, Error> {
         let mut table = Table::new();
         for (key, (value, _)) in &self.values {
-            let (section, name) = key.split_once('.').expect("keys are made as section.key");
-            let section = table
-                .entry(section)
-                .or_insert_with(|| Value::Table(Table::new()));
-            if let Value::Table(section) = section {
-                section.insert(name.to_owned(), value.clone());
+            let sections = match key.starts_with(VARIABLES) {
+                // Whatever a variable is called, it is in no section of its own.
+                true => VARIABLES.len() - 1,
+                false => key.rfind('.').expect("keys are made as section.key"),
+            };
+            let mut section = &mut table;
+            for name in key[..sections].split('.') {
+                let inner = section
+                    .entry(name)
+                    .or_insert_with(|| Value::Table(Table::new()));
+                section = inner.as_table_mut().expect("no key is a section as well");
             }
+            section.insert(key[sections + 1..].to_owned(), value.clone());
         }
         let config: Config = table.try_into().map_err(|cause: toml::de::Error| {
             error(
@@ -505,7 +526,8 @@ impl Config {
             let what = "http.port_tries and http.threads must not be 0".to_owned();
             return Err(error(what, "use 1"));
         }
-        Ok(())
+        self.supervisor.check()?;
+        self.worker.resources.check()
     }
 }
 
@@ -520,17 +542,26 @@ fn beside(path: &Path, value: Value) -> Value {
     }
 }
 
+/// Numbers with commas, in brackets or not.
+fn numbers(text: &str) -> Option<Value> {
+    let bare = text.trim().trim_start_matches('[').trim_end_matches(']');
+    let numbers = bare.split(',').map(|number| number.trim().parse().ok());
+    let numbers: Option<Vec<i64>> = numbers.collect();
+    Some(Value::Array(
+        numbers?.into_iter().map(Value::Integer).collect(),
+    ))
+}
+
+/// Every key with the sections that it stands in.
 fn flatten(table: &Table) -> Vec<(String, Value)> {
     let mut flat = Vec::new();
-    for (section, value) in table {
+    for (name, value) in table {
         match value {
             Value::Table(keys) => {
-                flat.extend(
-                    keys.iter()
-                        .map(|(key, value)| (format!("{section}.{key}"), value.clone())),
-                );
+                let keys = flatten(keys).into_iter();
+                flat.extend(keys.map(|(key, value)| (format!("{name}.{key}"), value)));
             }
-            other => flat.push((section.clone(), other.clone())),
+            other => flat.push((name.clone(), other.clone())),
         }
     }
     flat

@@ -5,6 +5,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::refusal::{Code, Refusal};
@@ -13,7 +14,7 @@ use crate::refusal::{Code, Refusal};
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
 /// The body of every error answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// A name for the kind of problem, as a URN.
     #[serde(rename = "type")]
@@ -159,6 +160,37 @@ fn facts(code: Code) -> Facts {
             "shut down",
             "start the module again",
         )),
+        Code::UnknownModule => kind(
+            StatusCode::NOT_FOUND,
+            "unknown_module",
+            "no such module",
+            "see `rama modules`",
+        ),
+        Code::Elsewhere => kind(
+            StatusCode::PERMANENT_REDIRECT,
+            "elsewhere",
+            "another server answers this",
+            "send the same request to where the header Location says",
+        ),
+        Code::Unauthorized => kind(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "it is not known who asks",
+            "send `Authorization: Bearer TOKEN` over HTTPS (`rama tokens create` makes one), or use a \
+             certificate over QUIC",
+        ),
+        Code::Forbidden => kind(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "who asks may not",
+            "use a token or a certificate that may",
+        ),
+        Code::TooSlow => kind(
+            StatusCode::REQUEST_TIMEOUT,
+            "too_slow",
+            "the request came too slowly",
+            "nothing was done; send it again over a faster line",
+        ),
         Code::TooLarge => kind(
             StatusCode::PAYLOAD_TOO_LARGE,
             "too_large",

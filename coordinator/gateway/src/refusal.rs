@@ -5,6 +5,7 @@
 //! repeating a request and asking first (spec D-16).
 
 use rama_runtime::{Error, ErrorKind};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Why the cluster did not do what was asked.
@@ -55,7 +56,7 @@ impl From<Error> for Refusal {
 }
 
 /// Kinds of refusals; their words are part of the HTTP interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
     /// Nothing was done; repeat after a pause.
@@ -78,8 +79,18 @@ pub enum Code {
     Storage,
     /// The module or cluster is shut down.
     Closed,
+    /// There is no module of this name, alive or not.
+    UnknownModule,
+    /// Another server answers this; nothing was done.
+    Elsewhere,
+    /// It is not known who asks.
+    Unauthorized,
+    /// Who asks may not.
+    Forbidden,
     /// The request is larger than the server takes.
     TooLarge,
+    /// It came too slowly; nothing was done.
+    TooSlow,
     /// The path exists, the method does not.
     Method,
 }

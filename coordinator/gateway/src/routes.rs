@@ -34,6 +34,7 @@ use serde_json::Value;
 
 use rama_runtime::Cluster;
 
+use crate::bounded;
 use crate::metrics::{HttpMetrics, Route};
 use crate::refusal::{Code, Refusal};
 
@@ -64,7 +65,7 @@ pub struct Limits {
     pub heartbeat: Duration,
 }
 
-/// Every route over `gateway`.
+/// Every route over `gateway`, without a gate before them.
 pub fn router(gateway: Gateway) -> Router {
     let limit = gateway.limits.body_bytes_max;
     Router::new()
@@ -175,6 +176,9 @@ fn json(status: StatusCode, body: &impl serde::Serialize) -> Result<Response, Re
 /// The bytes of the body.
 fn whole(bytes: Result<Bytes, BytesRejection>) -> Result<Bytes, Refusal> {
     bytes.map_err(|rejection| {
+        if let Some(bounds) = bounded::broken(&rejection) {
+            return bounds.into();
+        }
         let code = if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
             Code::TooLarge
         } else {

@@ -13,11 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt as _;
+use rama_api::endpoints;
 use rama_runtime::Cluster;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::gate::{Door, Gate};
 use crate::metrics::HttpMetrics;
 use crate::routes::{Gateway, Limits, router};
 
@@ -49,17 +51,26 @@ pub async fn bind(host: IpAddr, port: u16, port_tries: u16) -> io::Result<TcpLis
 }
 
 impl Server {
-    /// Serves `cluster` on `listener` until [`Server::stop`].
-    pub fn start(listener: TcpListener, cluster: Cluster, limits: Limits) -> io::Result<Server> {
+    /// Serves `cluster` to whom the door lets in, on `listener` until [`Server::stop`].
+    pub fn start(
+        listener: TcpListener,
+        cluster: Cluster,
+        limits: Limits,
+        door: Door,
+    ) -> io::Result<Server> {
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
         let metrics = Arc::new(HttpMetrics::default());
-        let router = router(Gateway {
+        let gate = Gate {
+            body_bytes_max: Some(limits.body_bytes_max as u64),
+            ..Gate::new(endpoints::Server::Module, door)
+        };
+        let router = gate.before(router(Gateway {
             cluster,
             metrics,
             limits,
             stop: stopped.clone(),
-        });
+        }));
         let listener = listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "could not set TCP_NODELAY");

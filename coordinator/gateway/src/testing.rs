@@ -13,6 +13,7 @@ use rama_runtime::{
 };
 
 use crate::config::Config;
+use crate::gate::Door;
 use crate::routes::Limits;
 use crate::server::{Server, bind};
 
@@ -77,7 +78,7 @@ pub(crate) async fn cluster() -> InProcessCluster {
 pub(crate) async fn serve(cluster: &Cluster, limits: Limits) -> Server {
     let host = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let listener = bind(host, 0, 1).await.expect("any port is free");
-    Server::start(listener, cluster.clone(), limits).expect("it listens")
+    Server::start(listener, cluster.clone(), limits, Door::Open).expect("it listens")
 }
 
 /// The limits of a server that nobody configured.

@@ -5,7 +5,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use super::CertificateError;
@@ -51,18 +51,27 @@ pub(super) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Certific
     synced.map_err(failed("sync the directory of", path))
 }
 
-/// The text of a private key, refused when others may read it.
+/// The text of a private key, refused when others may read it. The group may where root owns the
+/// file: that is how packages and Kubernetes hand keys to daemons that are not root.
 pub(crate) fn read_private(path: &Path) -> Result<String, CertificateError> {
     let file = File::open(path).map_err(failed("read", path))?;
     let metadata = file.metadata().map_err(failed("read", path))?;
     let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
+    if exposed(mode, metadata.uid()) {
         return Err(CertificateError::Exposed {
             path: path.to_owned(),
             mode,
         });
     }
     text(file, path)
+}
+
+pub(super) fn exposed(mode: u32, owner: u32) -> bool {
+    let others = match owner {
+        0 => 0o037,
+        _ => 0o077,
+    };
+    mode & others != 0
 }
 
 /// The text of a certificate file.

@@ -76,7 +76,22 @@ fn an_authority_with_an_exposed_or_foreign_key_is_not_opened() {
     fs::copy(other.dir.path().join(AUTHORITY_KEY), &key).unwrap();
     let error = CertificateAuthority::open(world.dir.path()).err().unwrap();
     assert!(chain(&error).contains("another key"), "{error}");
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let error = CertificateAuthority::open(world.dir.path()).err().unwrap();
     assert!(error.to_string().contains("chmod 600"), "{error}");
+}
+
+/// A daemon that is not root gets its key from root by its group; nobody else gives keys away.
+#[test]
+fn a_group_reads_keys_that_root_owns() {
+    let seen = [(0o600, 7), (0o400, 0), (0o440, 0), (0o640, 0)];
+    assert!(
+        seen.iter()
+            .all(|(mode, owner)| !files::exposed(*mode, *owner))
+    );
+    let seen = [(0o640, 7), (0o660, 0), (0o644, 0), (0o604, 7), (0o444, 0)];
+    assert!(
+        seen.iter()
+            .all(|(mode, owner)| files::exposed(*mode, *owner))
+    );
 }

@@ -3,39 +3,27 @@
 //! Relies on the store for hashes and for half uploads. What must stay true: bytes are written as they
 //! come, off the threads that serve others; nothing is found under a hash before it is complete.
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use futures_util::StreamExt as _;
-use rama_api::paths;
+use rama_api::Signature;
+use rama_gateway::bounded::{self, Whole};
+use rama_gateway::chain;
 use rama_gateway::refusal::{Code, Refusal};
 use tokio::io::AsyncReadExt as _;
 
-use super::Answer;
+use super::{Answer, json, read};
 use crate::artifacts::{ArtifactError, Artifacts};
 
 /// Pieces of a program that is sent.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// The routes of programs alone.
-pub(crate) fn router<S: Clone + Send + Sync + 'static>(artifacts: Artifacts) -> Router<S> {
-    Router::new()
-        .route(paths::ARTIFACT, get(download).head(look).put(upload))
-        .layer(DefaultBodyLimit::disable())
-        .with_state(artifacts)
-}
-
-async fn look(State(artifacts): State<Artifacts>, Path(name): Path<String>) -> Answer {
-    let found = artifacts.find(&name).map_err(|error| refusal(&error))?;
-    found
-        .map(|_| StatusCode::OK.into_response())
-        .ok_or_else(|| missing(&name))
-}
-
-async fn download(State(artifacts): State<Artifacts>, Path(name): Path<String>) -> Answer {
+pub(super) async fn download(
+    State(artifacts): State<Artifacts>,
+    Path(name): Path<String>,
+) -> Answer {
     let found = artifacts.find(&name).map_err(|error| refusal(&error))?;
     let path = found.ok_or_else(|| missing(&name))?;
     let opened = tokio::fs::File::open(&path).await;
@@ -68,7 +56,7 @@ async fn download(State(artifacts): State<Artifacts>, Path(name): Path<String>) 
     Ok(response)
 }
 
-async fn upload(
+pub(super) async fn upload(
     State(artifacts): State<Artifacts>,
     Path(name): Path<String>,
     body: Body,
@@ -86,13 +74,40 @@ async fn upload(
     let mut upload = artifacts.begin(&name).map_err(|error| refusal(&error))?;
     let mut pieces = body.into_data_stream();
     while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|error| {
-            Refusal::new(Code::Unavailable, format!("the upload broke off: {error}"))
+        let piece = piece.map_err(|error| match bounded::broken(&error) {
+            Some(bounds) => bounds.into(),
+            None => Refusal::new(Code::Unavailable, format!("the upload broke off: {error}")),
         })?;
         // Writing may wait for the disk; other requests do not.
         upload = blocking(move || upload.write(&piece).map(|()| upload)).await?;
     }
     blocking(move || upload.finish()).await?;
+    Ok(StatusCode::CREATED.into_response())
+}
+
+/// Who signed a program.
+pub(super) async fn signature(
+    State(artifacts): State<Artifacts>,
+    Path(name): Path<String>,
+) -> Answer {
+    let found = artifacts.signed(&name).map_err(|error| refusal(&error))?;
+    let signature = found.ok_or_else(|| {
+        let text = format!("program {name} is not signed, or not here");
+        Refusal::new(Code::NotFound, text).hint("`rama artifacts sign` signs it")
+    })?;
+    json(StatusCode::OK, &Signature { signature })
+}
+
+/// Stores who signed a program, which is here already.
+pub(super) async fn sign(
+    State(artifacts): State<Artifacts>,
+    Path(name): Path<String>,
+    Whole(body): Whole,
+) -> Answer {
+    let Signature { signature } = read(&body)?;
+    let found = artifacts.find(&name).map_err(|error| refusal(&error))?;
+    found.ok_or_else(|| missing(&name))?;
+    blocking(move || artifacts.sign(&name, &signature)).await?;
     Ok(StatusCode::CREATED.into_response())
 }
 
@@ -110,17 +125,15 @@ fn missing(name: &str) -> Refusal {
     Refusal::new(Code::NotFound, text).hint("upload it with PUT")
 }
 
-fn refusal(error: &ArtifactError) -> Refusal {
+/// What is answered when a program cannot be taken, given or trusted.
+pub(super) fn refusal(error: &ArtifactError) -> Refusal {
     let code = match error {
         ArtifactError::Io { .. } => Code::Storage,
         ArtifactError::Untrusted { .. } => Code::Rejected,
         ArtifactError::Name { .. }
         | ArtifactError::Hash { .. }
+        | ArtifactError::Signature { .. }
         | ArtifactError::TrustRoot { .. } => Code::Invalid,
     };
-    let text = match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    };
-    Refusal::new(code, text)
+    Refusal::new(code, chain(error))
 }

@@ -76,6 +76,7 @@ fn all_supervisors(snapshot: &Snapshot) -> Vec<SupervisorStatus> {
             labels: record.labels.iter().cloned().collect(),
             cores: record.cores,
             memory_bytes: record.memory_bytes,
+            unlimited: record.unlimited.clone(),
             workers: view.entries().filter(here).count() as u32,
             leaders_disallowed: flags.leaders_disallowed,
             release: record.process.release.clone(),

@@ -6,23 +6,25 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use rama_api::{
     Accepted, Deploy, Group, InstanceStatus, Leader, ModuleStatus, Plan, PlannedWorker, Replica,
-    ReplicaRole, TaskGroups, WorkerPhase, WorkerStatus,
+    ReplicaRole, TaskGroups, WorkerFailure, WorkerPhase, WorkerStatus,
 };
+use rama_core::options::Objects;
+use rama_gateway::bounded::Whole;
+use rama_gateway::config::resources::Resources;
 use rama_gateway::refusal::{Code, Refusal};
 use rama_metastore::Metastore;
-use rama_planner::ids::{GroupId, InstanceId, ModuleName};
+use rama_planner::ids::{GroupId, InstanceId, ModuleName, WorkerIndex};
 use rama_planner::operation::LaunchRequest;
 use rama_planner::records::{self, InstanceSpec, ModuleState};
 use rama_planner::shape::Shape;
 use rama_planner::store::{Key, Value};
 use uuid::Uuid;
 
-use super::{Answer, Api, host_of, json, module_name, operations, read, refused};
+use super::{Answer, Api, host_of, json, module_name, operations, read, refused, unknown_module};
 use crate::snapshot::Snapshot;
 
 pub(super) async fn list<M: Metastore>(State(api): State<Arc<Api<M>>>) -> Answer {
@@ -39,14 +41,12 @@ pub(super) async fn status<M: Metastore>(
     State(api): State<Arc<Api<M>>>,
     Path(module): Path<String>,
 ) -> Answer {
-    let snapshot = api.now();
-    json(
-        StatusCode::OK,
-        &status_of(&snapshot, &module_name(&module)?),
-    )
+    let (snapshot, name) = (api.now(), module_name(&module)?);
+    exists(&snapshot, &name)?;
+    json(StatusCode::OK, &status_of(&snapshot, &name))
 }
 
-/// The status of a module; of one that nobody knows it is `NOT_ALIVE`.
+/// The status of a module; one that is known and does not run is `NOT_ALIVE`.
 fn status_of(snapshot: &Snapshot, name: &ModuleName) -> ModuleStatus {
     let view = &snapshot.view;
     let meta = view.module(name).map(|seen| seen.record);
@@ -110,9 +110,11 @@ fn serves(snapshot: &Snapshot, name: &ModuleName, id: InstanceId) -> bool {
     })
 }
 
-pub(super) async fn deploy<M: Metastore>(State(api): State<Arc<Api<M>>>, body: Bytes) -> Answer {
+pub(super) async fn deploy<M: Metastore>(
+    State(api): State<Arc<Api<M>>>,
+    Whole(body): Whole,
+) -> Answer {
     let deploy: Deploy = read(&body)?;
-    super::options::check(&deploy.module, &super::options::of_deploy(&deploy))?;
     let request = request_of(&deploy)?;
     let instance = Some(request.instance.0);
     if api
@@ -127,6 +129,10 @@ pub(super) async fn deploy<M: Metastore>(State(api): State<Arc<Api<M>>>, body: B
             deploy.module, deploy.artifact
         );
         return Err(Refusal::new(Code::Rejected, text).hint("`rama deploy` uploads it first"));
+    }
+    if !deploy.dry_run {
+        let trusted = api.artifacts.trusted(&deploy.artifact);
+        trusted.map_err(|error| super::artifacts::refusal(&error))?;
     }
     if deploy.dry_run {
         let plan = api.conductor.plan(request).await;
@@ -168,6 +174,15 @@ fn request_of(deploy: &Deploy) -> Result<LaunchRequest, Refusal> {
     );
     let shape = shape.map_err(|error| Refusal::new(Code::Invalid, error.to_string()))?;
     let overrides = deploy.config_overrides.iter();
+    let checked = overrides
+        .clone()
+        .map(|(name, value)| (name.as_str(), value.clone()));
+    Resources::default().overridden(checked).map_err(|error| {
+        let text = format!("could not launch module {module}: {}", error.what);
+        Refusal::new(Code::Invalid, text).hint(error.hint)
+    })?;
+    let objects = Objects::of_manifest(&deploy.manifest);
+    let settings = super::options::of_deploy(deploy, &objects)?;
     Ok(LaunchRequest {
         module,
         instance: InstanceId(Uuid::new_v4()),
@@ -180,7 +195,9 @@ fn request_of(deploy: &Deploy) -> Result<LaunchRequest, Refusal> {
                 .collect(),
             metadata: deploy.metadata.clone(),
             created_ms: crate::wall_ms(),
+            objects,
         },
+        settings,
         uses: BTreeSet::new(),
         by: "operator".to_owned(),
     })
@@ -253,6 +270,7 @@ pub(super) async fn instance<M: Metastore>(
             incarnation: live.map_or(0, |live| live.incarnation.0),
             groups: seen.record.groups.iter().map(|held| held.group.0).collect(),
             started_ms: process.map_or(0, |process| process.started_ms),
+            last_failure: failure_of(&snapshot, &name, id, index),
         }
     });
     let status = InstanceStatus {
@@ -271,12 +289,28 @@ pub(super) async fn instance<M: Metastore>(
     json(StatusCode::OK, &status)
 }
 
+/// How a worker ended last, if it failed.
+fn failure_of(
+    snapshot: &Snapshot,
+    name: &ModuleName,
+    id: InstanceId,
+    index: WorkerIndex,
+) -> Option<WorkerFailure> {
+    let exit = snapshot.view.exit(name, &id, &index)?.record;
+    Some(WorkerFailure {
+        at_ms: exit.at_ms,
+        failures: exit.failures,
+        cause: exit.cause.clone(),
+    })
+}
+
 /// What an instance is.
 fn known<'a>(
     snapshot: &'a Snapshot,
     name: &ModuleName,
     id: InstanceId,
 ) -> Result<&'a InstanceSpec, Refusal> {
+    exists(snapshot, name)?;
     let spec = snapshot.view.spec(name, &id);
     spec.map(|seen| seen.record).ok_or_else(|| {
         let text = format!("module {name} has no instance {id}");
@@ -342,13 +376,10 @@ fn group_of(
     }
 }
 
-/// Whether the view holds a value of a key, for other parts of the API.
+/// Refuses a module that nobody knows, which is something else than one that is not alive.
 pub(super) fn exists(snapshot: &Snapshot, name: &ModuleName) -> Result<(), Refusal> {
     match snapshot.view.value(&Key::Module(name.clone())) {
         Some(Value::Module(_)) => Ok(()),
-        _ => {
-            let text = format!("could not find module {name}: no module has this name");
-            Err(Refusal::new(Code::NotFound, text).hint("see `rama modules`"))
-        }
+        _ => Err(unknown_module(name)),
     }
 }

@@ -1,69 +1,67 @@
-//! Dynamic options and pauses.
+//! Dynamic options: what may be set, what is set, what holds.
 //!
-//! Relies on the metastore: what is written here is watched by workers. What must stay true: an option
-//! that the runtime does not declare is refused, never stored without effect.
+//! Relies on `rama_core::options` for what there is and on `changes` for the writing; workers watch
+//! what is written. What must stay true: what has no effect on the module is refused, never stored;
+//! an option that another release left can be unset.
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use rama_api::{Deploy, Level, OptionInfo, OptionSetting};
+use rama_api::{Deploy, Level as ApiLevel, OptionInfo, OptionSetting};
+use rama_core::options::{self, DECLARED, Level, Objects, Settings};
+use rama_gateway::bounded::Whole;
 use rama_gateway::refusal::{Code, Refusal};
-use rama_metastore::value::{Paused, encode};
-use rama_metastore::{Key as StoredKey, Level as StoredLevel, Metastore, Txn, TxnOutcome};
+use rama_metastore::{Key as StoredKey, Metastore};
+use rama_planner::ids::ModuleName;
+use rama_planner::records::Change;
+use rama_planner::store::{Key, Value};
 
-use super::{Answer, Api, json, module_name, modules, read};
+use super::{Answer, Api, changes, json, module_name, modules, read};
+use crate::snapshot::Snapshot;
 
-/// The options of a deployment.
-pub(super) fn of_deploy(deploy: &Deploy) -> Vec<OptionSetting> {
-    let options = &deploy.options;
-    let setting = |level: &Level, option: &String, value: &serde_json::Value| OptionSetting {
-        level: level.clone(),
-        option: option.clone(),
-        value: value.clone(),
-    };
-    let mut all = Vec::new();
-    for (option, value) in &options.module {
-        all.push(setting(&Level::Module, option, value));
-    }
-    let levels: [(_, fn(String) -> Level); 3] = [
-        (&options.topology, Level::Topology),
-        (&options.depot, Level::Depot),
-        (&options.pstate, Level::Pstate),
-    ];
-    for (objects, level) in levels {
-        for (object, options) in objects {
-            for (option, value) in options {
-                all.push(setting(&level(object.clone()), option, value));
-            }
+/// The options of a deployment, each checked against the program.
+pub(super) fn of_deploy(deploy: &Deploy, objects: &Objects) -> Result<Settings, Refusal> {
+    let given = &deploy.options;
+    let module = [(ApiLevel::Module, &given.module)].into_iter();
+    let topologies = given.topology.iter();
+    let depots = given.depot.iter();
+    let pstates = given.pstate.iter();
+    let all = module
+        .chain(topologies.map(|(name, options)| (ApiLevel::Topology(name.clone()), options)))
+        .chain(depots.map(|(name, options)| (ApiLevel::Depot(name.clone()), options)))
+        .chain(pstates.map(|(name, options)| (ApiLevel::Pstate(name.clone()), options)));
+    let mut settings = Settings::new();
+    for (level, options) in all {
+        let level = objects.resolve(level_of(&level));
+        for (option, value) in options {
+            check(&deploy.module, Some(objects), &level, option, Some(value))?;
+            settings.set(level.clone(), option, value.clone());
         }
     }
-    all
+    Ok(settings)
 }
 
-/// Refuses options: those that the runtime declares can be set, and so far it declares none.
-pub(super) fn check(module: &str, settings: &[OptionSetting]) -> Result<(), Refusal> {
-    let Some(first) = settings.first() else {
-        return Ok(());
+/// Refuses what cannot be set, or unset, with what can.
+fn check(
+    module: &str,
+    objects: Option<&Objects>,
+    level: &Level,
+    option: &str,
+    value: Option<&serde_json::Value>,
+) -> Result<(), Refusal> {
+    let checked = match value {
+        Some(value) => options::check(objects, level, option, value),
+        None => options::find(option),
     };
-    let text = format!(
-        "could not set {} of module {module}: this release has no option of that name",
-        first.option
-    );
-    Err(Refusal::new(Code::Invalid, text).hint("`rama listOptions` shows those that there are"))
-}
-
-async fn write<M: Metastore>(api: &Api<M>, txn: Txn) -> Result<(), Refusal> {
-    match api.store.txn(txn).await {
-        Ok(TxnOutcome::Done { .. }) => Ok(()),
-        Ok(TxnOutcome::Refused { .. }) => Err(Refusal::new(
-            Code::Rejected,
-            "the metastore refused the change",
-        )),
-        Ok(TxnOutcome::Unknown { cause }) => Err(Refusal::new(Code::Unknown, cause)),
-        Err(error) => Err(Refusal::new(Code::Unavailable, error.to_string())),
-    }
+    let Err(refusal) = checked else { return Ok(()) };
+    let verb = if value.is_some() { "set" } else { "unset" };
+    let place = match level {
+        Level::Module => String::new(),
+        level => format!("{level} of "),
+    };
+    let text = format!("could not {verb} {option} of {place}module {module}: {refusal}");
+    Err(Refusal::new(Code::Invalid, text).hint(refusal.hint()))
 }
 
 pub(super) async fn list<M: Metastore>(
@@ -72,70 +70,124 @@ pub(super) async fn list<M: Metastore>(
 ) -> Answer {
     let snapshot = api.now();
     modules::exists(&snapshot, &module_name(&module)?)?;
-    let of = snapshot
-        .settings
+    let settings = snapshot.settings.get(&module).cloned().unwrap_or_default();
+    json(StatusCode::OK, &infos(&settings))
+}
+
+/// Every option as it stands for the module, then those that are set below it.
+fn infos(settings: &Settings) -> Vec<OptionInfo> {
+    let info = |option: &options::Declaration, level: &Level| OptionInfo {
+        level: level_for(level),
+        option: option.name.to_owned(),
+        value: settings.value(option, level),
+        set: settings.get(level, option.name).is_some(),
+        default: option.default(),
+        help: option.help.to_owned(),
+        takes: option.range(),
+    };
+    let mut infos: Vec<OptionInfo> = DECLARED
         .iter()
-        .filter(|((name, _, _), _)| *name == module);
-    let infos: Vec<OptionInfo> = of
-        .map(|((_, level, option), value)| OptionInfo {
-            level: match level.clone() {
-                StoredLevel::Module => Level::Module,
-                StoredLevel::Topology(name) => Level::Topology(name),
-                StoredLevel::Depot(name) => Level::Depot(name),
-                StoredLevel::PState(name) => Level::Pstate(name),
-            },
-            option: option.clone(),
-            value: value.clone(),
-            set: true,
-            default: serde_json::Value::Null,
-            help: String::new(),
-        })
+        .map(|option| info(option, &Level::Module))
         .collect();
-    json(StatusCode::OK, &infos)
+    for (level, name, value) in settings.iter() {
+        match options::check(None, level, name, value) {
+            Ok(_) if *level == Level::Module => {}
+            Ok(option) => infos.push(info(option, level)),
+            Err(refusal) => infos.push(OptionInfo {
+                level: level_for(level),
+                option: name.to_owned(),
+                value: value.clone(),
+                set: true,
+                default: serde_json::Value::Null,
+                help: format!("has no effect: {refusal}"),
+                takes: String::new(),
+            }),
+        }
+    }
+    infos
 }
 
 pub(super) async fn set<M: Metastore>(
     State(api): State<Arc<Api<M>>>,
     Path(module): Path<String>,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Answer {
-    modules::exists(&api.now(), &module_name(&module)?)?;
     let setting: OptionSetting = read(&body)?;
-    check(&module, std::slice::from_ref(&setting))?;
-    json(StatusCode::OK, &setting)
+    change(&api, &module, &setting, Some(&setting.value)).await
 }
 
 pub(super) async fn unset<M: Metastore>(
     State(api): State<Arc<Api<M>>>,
     Path(module): Path<String>,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Answer {
-    modules::exists(&api.now(), &module_name(&module)?)?;
     let setting: OptionSetting = read(&body)?;
-    check(&module, std::slice::from_ref(&setting))?;
-    json(StatusCode::OK, &setting)
+    change(&api, &module, &setting, None).await
 }
 
-pub(super) async fn pause<M: Metastore>(
-    State(api): State<Arc<Api<M>>>,
-    Path((module, topology)): Path<(String, String)>,
+async fn change<M: Metastore>(
+    api: &Api<M>,
+    module: &str,
+    setting: &OptionSetting,
+    value: Option<&serde_json::Value>,
 ) -> Answer {
-    modules::exists(&api.now(), &module_name(&module)?)?;
-    let paused = Paused {
-        since_ms: crate::wall_ms(),
-        by: "operator".to_owned(),
+    let name = module_name(module)?;
+    let snapshot = api.now();
+    modules::exists(&snapshot, &name)?;
+    let (objects, option) = (objects(&snapshot, &name), setting.option.as_str());
+    let level = level_of(&setting.level);
+    let level = match objects {
+        Some(objects) => objects.resolve(level),
+        None => level,
     };
-    let key = api.space.key(&StoredKey::Paused(module, topology));
-    write(&api, Txn::new().put(key, encode(&paused)).repeatable()).await?;
-    json(StatusCode::OK, &serde_json::json!({"paused": true}))
+    let settings = snapshot.settings.get(module);
+    let before = settings.and_then(|settings| settings.get(&level, option));
+    if value.is_some() || before.is_none() {
+        check(module, objects, &level, option, value)?;
+    }
+    let stored = rama_control::codec::stored_level(&level);
+    let key = StoredKey::Setting(module.to_owned(), stored, option.to_owned());
+    let bytes = value.map(|value| rama_control::codec::bytes(&Value::Setting(value.clone())));
+    let done = Change::option(&level, option, value);
+    changes::make(api, &name, (&key, bytes), done).await?;
+    let answer = OptionSetting {
+        level: level_for(&level),
+        option: option.to_owned(),
+        value: value.cloned().unwrap_or_default(),
+    };
+    json(StatusCode::OK, &answer)
 }
 
-pub(super) async fn resume<M: Metastore>(
-    State(api): State<Arc<Api<M>>>,
-    Path((module, topology)): Path<(String, String)>,
-) -> Answer {
-    modules::exists(&api.now(), &module_name(&module)?)?;
-    let key = api.space.key(&StoredKey::Paused(module, topology));
-    write(&api, Txn::new().delete(key).repeatable()).await?;
-    json(StatusCode::OK, &serde_json::json!({"paused": false}))
+/// What the newest instance of a module has; none where that is not known.
+fn objects<'a>(snapshot: &'a Snapshot, name: &ModuleName) -> Option<&'a Objects> {
+    let specs = snapshot
+        .view
+        .entries()
+        .filter_map(|(key, value)| match (key, value) {
+            (Key::Spec(module, _), Value::Spec(spec)) if module == name => Some(spec),
+            _ => None,
+        });
+    let newest = specs.max_by_key(|spec| spec.created_ms)?;
+    Some(&newest.objects).filter(|objects| !objects.is_empty())
 }
+
+fn level_of(level: &ApiLevel) -> Level {
+    match level.clone() {
+        ApiLevel::Module => Level::Module,
+        ApiLevel::Topology(name) => Level::Topology(name),
+        ApiLevel::Depot(name) => Level::Depot(name),
+        ApiLevel::Pstate(name) => Level::PState(name),
+    }
+}
+
+fn level_for(level: &Level) -> ApiLevel {
+    match level.clone() {
+        Level::Module => ApiLevel::Module,
+        Level::Topology(name) => ApiLevel::Topology(name),
+        Level::Depot(name) => ApiLevel::Depot(name),
+        Level::PState(name) => ApiLevel::Pstate(name),
+    }
+}
+
+#[cfg(test)]
+mod tests;

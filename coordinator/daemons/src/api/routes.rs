@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use rama_api::{ModuleRoutes, ThreadRoute};
+use rama_api::{DaemonAddress, ModuleRoutes, ThreadRoute};
 use rama_gateway::refusal::{Code, Refusal};
 use rama_metastore::Metastore;
 use rama_planner::ids::{GroupId, InstanceId, ModuleName};
+use rama_planner::records::Process;
+use rama_planner::store::Value;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -36,7 +38,8 @@ pub(super) async fn routes<M: Metastore>(
     answer(&mut api.snapshots.clone(), api.cluster, &module, &wanted).await
 }
 
-/// Answers a request for routes from snapshots.
+/// Answers a request for routes from snapshots. Who names no revision is answered now; who names one
+/// hears of what is newer, or that the module does not run any more; 0 waits for it to run.
 pub(crate) async fn answer(
     snapshots: &mut Snapshots,
     cluster: Uuid,
@@ -45,15 +48,24 @@ pub(crate) async fn answer(
 ) -> Answer {
     let name = module_name(module)?;
     let internal = wanted.hosts.as_deref() == Some("internal");
-    let after = wanted.after.unwrap_or(0);
-    let newer = |snapshot: &Arc<Snapshot>| {
-        routes_of(snapshot, cluster, &name, internal).is_some_and(|it| it.revision > after)
+    let news = |snapshot: &Arc<Snapshot>| {
+        let routes = routes_of(snapshot, cluster, &name, internal);
+        // A daemon that has just started knows nothing of any module.
+        let knows = snapshot.view.entries().next().is_some();
+        match wanted.after {
+            None => knows,
+            Some(0) => routes.is_some(),
+            Some(after) => knows && routes.is_none_or(|routes| routes.revision > after),
+        }
     };
     // Nothing newer in time: what is there is said again.
-    let _ = tokio::time::timeout(WAIT_MAX, snapshots.wait_for(newer)).await;
+    let _ = tokio::time::timeout(WAIT_MAX, snapshots.wait_for(news)).await;
     let snapshot = snapshots.borrow().clone();
     match routes_of(&snapshot, cluster, &name, internal) {
-        Some(routes) => json(StatusCode::OK, &routes),
+        Some(routes) => {
+            let daemons = supervisors(&snapshot, internal);
+            json(StatusCode::OK, &ModuleRoutes { daemons, ..routes })
+        }
         None => {
             let text = format!("Module not alive: {module}");
             Err(Refusal::new(Code::NotFound, text).hint("see `rama moduleStatus`"))
@@ -61,7 +73,7 @@ pub(crate) async fn answer(
     }
 }
 
-/// The routes of the instance that takes appends. Their revision is that of the newest record they
+/// The routes of the instance that takes appends, without the daemons. Their revision is that of the newest record they
 /// are made of.
 pub(crate) fn routes_of(
     snapshot: &Snapshot,
@@ -74,7 +86,7 @@ pub(crate) fn routes_of(
     let instance: InstanceId = meta.record.append_target?;
     let spec = view.spec(name, &instance)?;
     let mut revision = meta.revision.max(spec.revision);
-    let mut routes = Vec::new();
+    let (mut routes, mut interface) = (Vec::new(), None);
     for thread in 0..spec.record.shape.threads() {
         let group = GroupId(thread);
         let Some(leader) = view.leader(name, &instance, &group) else {
@@ -85,18 +97,15 @@ pub(crate) fn routes_of(
         let live = live.filter(|live| live.record.incarnation == leader.record.incarnation);
         let Some(live) = live else { continue };
         revision = revision.max(live.revision);
-        let process = &live.record.details.process;
+        let details = &live.record.details;
+        interface = Some(details.interface.clone()).filter(|text| !text.is_empty());
+        let process = &details.process;
         let Some(port) = live.record.details.ports.get(&thread) else {
             continue;
         };
-        let host = if internal {
-            &process.host_internal
-        } else {
-            &process.host_external
-        };
         routes.push(ThreadRoute {
             thread,
-            host: host.clone(),
+            host: host_of(process, internal),
             port: *port,
             node: live.record.node.0,
             incarnation: live.record.incarnation.0,
@@ -109,6 +118,30 @@ pub(crate) fn routes_of(
         instance: instance.0,
         tasks: spec.record.shape.tasks(),
         threads: spec.record.shape.threads(),
+        interface,
         routes,
+        daemons: Vec::new(),
     })
+}
+
+fn supervisors(snapshot: &Snapshot, internal: bool) -> Vec<DaemonAddress> {
+    let supervisors = snapshot
+        .view
+        .entries()
+        .filter_map(|(_, value)| match value {
+            Value::Supervisor(record) => Some(&record.process),
+            _ => None,
+        });
+    let address = |process: &Process| DaemonAddress {
+        host: host_of(process, internal),
+        port: process.rpc_port,
+    };
+    supervisors.map(address).collect()
+}
+
+fn host_of(process: &Process, internal: bool) -> String {
+    match internal {
+        true => process.host_internal.clone(),
+        false => process.host_external.clone(),
+    }
 }

@@ -87,12 +87,18 @@ fn only_what_a_trusted_key_has_signed_is_run() {
         "{unsigned}"
     );
     let foreign = stranger.sign(name.as_bytes());
-    let error = artifacts.sign(&name, foreign.as_ref()).unwrap_err();
+    let error = artifacts
+        .sign(&name, &hexadecimal(foreign.as_ref()))
+        .unwrap_err();
     assert!(error.to_string().contains("no trusted key"), "{error}");
     fs::write(artifacts.signature(&name).unwrap(), foreign.as_ref()).unwrap();
     artifacts.verify(&name).unwrap_err();
     let signature = trusted.sign(name.as_bytes());
-    artifacts.sign(&name, signature.as_ref()).unwrap();
+    artifacts
+        .sign(&name, &hexadecimal(signature.as_ref()))
+        .unwrap();
     artifacts.verify(&name).unwrap();
+    let short = artifacts.sign(&name, "ab").unwrap_err();
+    assert!(matches!(short, ArtifactError::Signature { .. }), "{short}");
     assert!(TrustRoots::parse(["abc"]).is_err());
 }

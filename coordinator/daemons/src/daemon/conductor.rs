@@ -4,8 +4,10 @@
 //! not; changes by the one in office alone.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rama_api::endpoints::Server;
 use rama_metastore::{Metastore, Space};
 use rama_net::Role;
 use rama_planner::ids::Incarnation;
@@ -16,7 +18,7 @@ use super::{DaemonError, Identity, Listen, Sockets, life, process};
 use crate::api::{self, Api};
 use crate::artifacts::{Artifacts, TrustRoots};
 use crate::conductor::{Conductor, Start};
-use crate::{rest, snapshot};
+use crate::{rest, routes, snapshot};
 
 /// What a conductor is started with.
 #[derive(Clone, Debug)]
@@ -72,7 +74,7 @@ pub async fn run<M: Metastore>(
         ttl: lease,
     };
     let (conductor, office) = Conductor::start(start);
-    let routes = api::router(Api {
+    let api = Arc::new(Api {
         conductor,
         snapshots: snapshots.clone(),
         store,
@@ -80,10 +82,15 @@ pub async fn run<M: Metastore>(
         cluster: identity.cluster,
         artifacts,
     });
-    let routes = routes.merge(rest::redirects(snapshots));
+    let rest = sockets.rest(&identity, &listen, snapshots, None);
+    let routes = routes::router(Server::Conductor, |endpoint, on| {
+        api::handler(&api, endpoint.id, on).or_else(|| rest::handler(&rest, endpoint.id, on))
+    });
     let (rpc, http) = sockets.ports(&listen);
     tracing::info!(rpc, http, host = listen.host_internal, "conductor started");
-    sockets.serve(&identity, routes, stopped).await;
+    sockets
+        .serve(&identity, Server::Conductor, routes, stopped)
+        .await;
     following.abort();
     office.abort();
     Ok(())

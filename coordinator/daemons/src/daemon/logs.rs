@@ -9,16 +9,16 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path as Names, Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use rama_api::paths;
+use axum::routing::{MethodFilter, MethodRouter};
 use rama_gateway::refusal::{Code, Refusal};
 use serde::Deserialize;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
+
+use crate::routes::answered_by;
 
 /// Bytes of a log that are looked at for its last lines.
 const TAIL_BYTES_MAX: u64 = 4 << 20;
@@ -33,11 +33,9 @@ struct Wanted {
     follow: Option<String>,
 }
 
-/// The route of logs below a directory.
-pub(super) fn router(dir: PathBuf) -> Router {
-    Router::new()
-        .route(paths::WORKER_LOG, get(log))
-        .with_state(dir)
+/// What answers with logs below a directory.
+pub(super) fn handler(dir: &Path, on: MethodFilter) -> MethodRouter {
+    answered_by(on, log, dir.to_owned())
 }
 
 async fn log(
@@ -102,7 +100,11 @@ fn tail(path: &Path, lines: usize) -> Result<(Vec<u8>, u64), Refusal> {
     let end = from + bytes.len() as u64;
     // The newline that ends the last line begins no other.
     let whole = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-    let newlines = whole.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+    let newlines = whole
+        .iter()
+        .enumerate()
+        .rev()
+        .filter(|(_, byte)| **byte == b'\n');
     let start = match lines.checked_sub(1) {
         None => bytes.len(),
         Some(before) => newlines.map(|(at, _)| at + 1).nth(before).unwrap_or(0),

@@ -88,6 +88,11 @@ impl Files {
         self.slot(slot).join("data")
     }
 
+    /// Where the worker runs: relative paths of a module's code lead here.
+    pub(super) fn work(&self, slot: &SlotName) -> PathBuf {
+        self.slot(slot).join("work")
+    }
+
     pub(super) fn beat(&self, slot: &SlotName) -> PathBuf {
         self.slot(slot).join("beat")
     }
@@ -100,6 +105,7 @@ impl Files {
     /// Makes the slot's directory, and writes what the worker is told; answers where.
     pub(super) fn prepare(&self, slot: &SlotName, told: &Assignment) -> io::Result<PathBuf> {
         fs::create_dir_all(self.data(slot))?;
+        fs::create_dir_all(self.work(slot))?;
         if read(&self.slot_file(slot)).is_none() {
             self.write_slot(slot, None)?;
         }
@@ -108,9 +114,19 @@ impl Files {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let path = self.slot(slot).join("assignment.json");
+        let path = self.assignment(slot);
         write(&path, &serde_json::to_vec_pretty(told)?)?;
         Ok(path)
+    }
+
+    /// What the worker of a slot was told last.
+    pub(super) fn told(&self, slot: &SlotName) -> Option<Assignment> {
+        serde_json::from_slice(&fs::read(self.assignment(slot)).ok()?).ok()
+    }
+
+    /// How the slot is called among the cgroups.
+    pub(super) fn cgroup(&self, slot: &SlotName) -> String {
+        format!("{}-{}", slot.instance, slot.worker)
     }
 
     pub(super) fn remember(&self, slot: &SlotName, process: Process) -> io::Result<()> {
@@ -156,6 +172,10 @@ impl Files {
     fn slot(&self, slot: &SlotName) -> PathBuf {
         let instance = self.dir.join("workers").join(slot.instance.to_string());
         instance.join(slot.worker.to_string())
+    }
+
+    fn assignment(&self, slot: &SlotName) -> PathBuf {
+        self.slot(slot).join("assignment.json")
     }
 
     fn slot_file(&self, slot: &SlotName) -> PathBuf {

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use rama_core::options::Objects;
 use rama_planner::ids::{InstanceId, ModuleName, NodeId, ReplicaId, WorkerIndex};
 use rama_planner::records::{Desired, InstanceSpec, WorkerAssignment};
 use rama_planner::shape::Shape;
@@ -12,6 +13,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::artifacts::{TrustRoots, hash_of};
+use crate::cores::Topology;
+use crate::ports::PortRange;
 
 /// A worker with a process of its own below it.
 const SCRIPT: &str = "#!/bin/sh\nsleep 60 &\nwait\n";
@@ -31,15 +34,34 @@ fn machine(dir: &Path) -> Machine {
         dir: dir.to_owned(),
         artifacts,
         fetch: Arc::new(|_, _| Box::pin(async { Err("nobody has it".to_owned()) })),
-        assign: Arc::new(move |_, _, data_dir, beat| {
+        assign: Arc::new(move |_, _, place| {
             let made: Assignment = serde_json::from_str(assignment).unwrap();
             Some(Assignment {
-                data_dir,
-                beat,
+                data_dir: place.data_dir,
+                beat: place.beat,
+                first_port: place.first_port,
+                cores: place.cores,
                 ..made
             })
         }),
-        environment: BTreeMap::new(),
+        resources: Arc::new(|_, _| {
+            Ok(Take {
+                limits: Limits {
+                    memory_bytes_max: None,
+                    cpus: 0,
+                    cpu_weight: 100,
+                },
+                pinned: true,
+                environment: BTreeMap::new(),
+            })
+        }),
+        room: Room {
+            ports: PortRange::new([0, 0]),
+            bind: std::net::Ipv4Addr::LOCALHOST.into(),
+            own_port: 0,
+            topology: Topology::parse(|_| None, &[0, 1, 2]),
+        },
+        cgroups: None,
     })
     .unwrap()
 }
@@ -61,6 +83,7 @@ fn published(dir: &Path) -> View {
         overrides: BTreeMap::new(),
         metadata: String::new(),
         created_ms: 1,
+        objects: Objects::default(),
     };
     let worker = WorkerAssignment {
         node: NodeId(Uuid::from_u128(1)),
@@ -131,12 +154,63 @@ async fn a_worker_that_was_not_remembered_is_found() {
     };
     assert_eq!(told(&mut heard).await, found);
 
+    // What it started ends with it.
+    let sleeping = processes::tagged(&third.files.tag(&slot()));
+    let sleeping = sleeping.into_iter().find(|name| own(*name) != process);
+    let started = processes::watch(sleeping.unwrap()).unwrap();
     let signal = Signal::Kill;
     third.act(&slot(), Effect::Signal { process, signal }, &view, &answers);
     for answered in [&mut answered, &mut heard] {
         let ended = told(answered).await;
         assert!(matches!(ended, Input::Exited { process: it, .. } if it == process));
     }
+    started.ended().await;
+}
+
+/// Ports and cores are a worker's until it is deleted; its own come back to it.
+#[tokio::test]
+async fn workers_of_a_machine_have_ports_and_cores_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let machine = machine(dir.path());
+    let told: Assignment = serde_json::from_str(include_str!("tests/assignment.json")).unwrap();
+    let other = |worker| SlotName {
+        worker: WorkerIndex(worker),
+        ..slot()
+    };
+    let bound = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let taken = bound.local_addr().unwrap().port();
+    // Enough above what the system gave out for all of the workers, whoever else runs here.
+    let range = [taken.min(65_000), taken.min(65_000) + 500];
+    let room = Room {
+        ports: PortRange::new(range),
+        own_port: range[0] + 1,
+        ..machine.setup.room.clone()
+    };
+    let place = |worker, threads: usize, pinned| {
+        let place = room.place(&machine.files, &other(worker), threads, pinned);
+        let place = place.unwrap();
+        let told = Assignment {
+            groups: (0..threads as u32).collect(),
+            first_port: place.first_port,
+            cores: place.cores.clone(),
+            ..told.clone()
+        };
+        machine.files.prepare(&other(worker), &told).unwrap();
+        place
+    };
+    let (a, b, c) = (place(0, 2, true), place(1, 1, true), place(2, 1, true));
+    assert_eq!((a.cores, b.cores, c.cores), (vec![0, 1], vec![2], vec![]));
+    let mut given = BTreeSet::from([taken, room.own_port]);
+    for (place, count) in [(a.first_port, 3), (b.first_port, 2), (c.first_port, 2)] {
+        for port in place..place + count {
+            assert!(given.insert(port), "port {port} was given twice");
+        }
+    }
+    let again = place(1, 1, true);
+    assert_eq!((again.first_port, again.cores), (b.first_port, vec![2]));
+    assert!(place(0, 2, false).cores.is_empty());
+    machine.files.delete(&other(1)).unwrap();
+    assert_eq!(place(2, 1, true).cores, [0]);
 }
 
 /// Ids and start times begin anew with each boot.

@@ -35,8 +35,13 @@ async fn a_worker_runs_where_it_is_told_with_the_environment_it_is_given() {
 async fn a_worker_is_found_by_its_slot_and_watched_again() {
     let dir = tempfile::tempdir().unwrap();
     let slot = format!("found/{}", std::process::id());
-    let first = start(&shell(dir.path(), &slot, "exec sleep 1000")).unwrap();
-    // The shell becomes the sleep: the same process with the same start.
+    // Not by a shell: while that becomes another program its environment cannot be read.
+    let sleep = Start {
+        program: "/bin/sleep".into(),
+        arguments: vec!["1000".into()],
+        ..shell(dir.path(), &slot, "")
+    };
+    let first = start(&sleep).unwrap();
     assert_eq!(tagged(&slot), [first.name()]);
     assert_eq!(at(first.name().pid), Some(first.name()));
     let again = watch(first.name()).unwrap();

@@ -10,12 +10,15 @@ use std::time::Duration;
 use rama_api::{Assignment, MetastoreAddress, SecurityFiles};
 use rama_control::worker::{Control, Event, Order};
 use rama_coordinator::artifacts::{Artifacts, TrustRoots};
-use rama_coordinator::machine::{Machine, Setup};
+use rama_coordinator::cgroups::Limits;
+use rama_coordinator::cores::Topology;
+use rama_coordinator::machine::{Machine, Place, Room, Setup, Take};
+use rama_coordinator::ports::PortRange;
 use rama_coordinator::processes::{self, ProcessName};
 use rama_coordinator::supervisor::{self, SlotName, Status};
 use rama_metastore::{Embedded, Error, Space};
 use rama_planner::ids::{Incarnation, NodeId};
-use rama_planner::records::{Supervisor, WorkerDetails};
+use rama_planner::records::{Supervisor, WorkerDetails, WorkerPhase};
 use rama_planner::slot::{Process, State};
 use rama_planner::view::View;
 use rama_planner::worker::Identity;
@@ -88,8 +91,15 @@ impl Node {
                         .map_err(|error| error.to_string())
                 })
             }),
-            assign: Arc::new(move |view, slot, data, beat| assign(view, node, slot, data, beat)),
-            environment: BTreeMap::new(),
+            assign: Arc::new(move |view, slot, place| assign(view, node, slot, place)),
+            resources: Arc::new(|_, _| Ok(unlimited())),
+            room: Room {
+                ports: PortRange::new([0, 0]),
+                bind: Ipv4Addr::LOCALHOST.into(),
+                own_port: 0,
+                topology: Topology::default(),
+            },
+            cgroups: None,
         };
         let start = supervisor::Start {
             store: self.store.clone(),
@@ -163,13 +173,19 @@ impl Node {
     }
 }
 
-fn assign(
-    view: &View,
-    node: NodeId,
-    slot: &SlotName,
-    data_dir: PathBuf,
-    beat: PathBuf,
-) -> Option<Assignment> {
+fn unlimited() -> Take {
+    Take {
+        limits: Limits {
+            memory_bytes_max: None,
+            cpus: 0,
+            cpu_weight: 100,
+        },
+        pinned: false,
+        environment: BTreeMap::new(),
+    }
+}
+
+fn assign(view: &View, node: NodeId, slot: &SlotName, place: Place) -> Option<Assignment> {
     let worker = view.worker(&slot.module, &slot.instance, &slot.worker)?;
     let spec = view.spec(&slot.module, &slot.instance)?.record;
     Some(Assignment {
@@ -187,13 +203,13 @@ fn assign(
             .iter()
             .map(|held| held.group.0)
             .collect(),
-        data_dir,
-        beat,
+        data_dir: place.data_dir,
+        beat: place.beat,
         bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        first_port: 0,
+        first_port: place.first_port,
         host_internal: "localhost".to_owned(),
         host_external: "localhost".to_owned(),
-        cores: Vec::new(),
+        cores: place.cores,
         metastore: MetastoreAddress {
             endpoints: Vec::new(),
             root: "rama".to_owned(),
@@ -250,7 +266,10 @@ impl Controls {
             index: slot.worker,
             node: self.node,
             incarnation: Incarnation(process.start_time << 22 | u64::from(process.pid)),
-            details: WorkerDetails::default(),
+            details: WorkerDetails {
+                phase: WorkerPhase::Serving,
+                ..WorkerDetails::default()
+            },
         };
         let (control, mut events) = Control::start(self.store, self.space, identity, TTL);
         loop {

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Error, error};
+
 /// Section `[node]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,6 +32,8 @@ pub struct Supervisor {
     pub port: u16,
     /// TCP port of HTTP.
     pub http_port: u16,
+    /// First and last UDP port of workers; two zeros: any free ones.
+    pub port_range: [u16; 2],
     /// What this node is good for, with commas.
     pub labels: String,
     /// Cores that workers may use; 0 is all.
@@ -96,10 +100,25 @@ impl Default for Supervisor {
         Supervisor {
             port: 3000,
             http_port: 3001,
+            port_range: [3000, 4000],
             labels: String::new(),
             cores: 0,
             trust_roots: String::new(),
         }
+    }
+}
+
+impl Supervisor {
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let [first, last] = self.port_range;
+        if (first == 0) == (last == 0) && first <= last {
+            return Ok(());
+        }
+        let what = format!("supervisor.port_range from {first} to {last} holds no ports");
+        Err(error(
+            what,
+            "name the first and the last, such as [3000, 4000]",
+        ))
     }
 }
 

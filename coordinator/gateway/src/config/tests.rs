@@ -189,3 +189,74 @@ fn a_conductor_has_a_name_inside_and_one_outside() {
     assert_eq!(host(both, true).as_deref(), Some("in"));
     assert_eq!(host(both, false).as_deref(), Some("out"));
 }
+
+#[test]
+fn resources_of_workers_stand_below_a_section_and_variables_keep_their_names() {
+    let file = "[worker.resources]\nmemory_max = \"2GiB\"\ncpus = 3\n\
+                [worker.resources.env]\nTZ = \"UTC\"\n\"a.b\" = \"c\"\n\
+                [supervisor]\nport_range = [20000, 21000]\n";
+    let variables = [
+        ("RAMA_WORKER__RESOURCES__CPU_WEIGHT", "250"),
+        ("RAMA_SUPERVISOR__PORT_RANGE", "20000, 20500"),
+    ];
+    let config = load(file, &variables).and_then(|layers| layers.config());
+    let config = config.expect("fine");
+    let resources = config.worker.resources;
+    assert_eq!(resources.memory_bytes_max(), Ok(Some(2 << 30)));
+    assert_eq!((resources.cpus, resources.cpu_weight), (3, 250));
+    let variables = [("TZ", "UTC"), ("a.b", "c")];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(resources.env, BTreeMap::from(variables));
+    assert_eq!(config.supervisor.port_range, [20000, 20500]);
+}
+
+#[test]
+fn what_workers_may_take_is_checked_where_it_is_said() {
+    let check = |file: &str, what: &str| {
+        let error = load(file, &[]).expect_err(file);
+        assert!(error.what.contains(what), "{error:?}");
+    };
+    let section = |line: &str| format!("[worker.resources]\n{line}\n");
+    check(&section("memory_max = \"much\""), "is no size");
+    check(&section("memory_max = \"99999999999GiB\""), "is no size");
+    check(&section("memory_max = \"1KiB\""), "too little");
+    check(&section("cpu_weight = 0"), "cannot be 0");
+    check(&section("cpu = 1"), "no setting worker.resources.cpu");
+    check(
+        &section("env.RAMA_SLOT = \"x\""),
+        "belongs to the supervisor",
+    );
+    check(&section("env.N = 1"), "worker.resources.env.N is a string");
+    check("[supervisor]\nport_range = [9, 3]\n", "holds no ports");
+    check("[supervisor]\nport_range = [0, 3]\n", "holds no ports");
+    check("[supervisor]\nport_range = [3]\n", "supervisor.port_range");
+    assert!(load("[supervisor]\nport_range = [0, 0]\n", &[]).is_ok());
+}
+
+#[test]
+fn an_instance_differs_from_its_node_in_what_workers_may_take() {
+    let node = resources::Resources {
+        cpus: 2,
+        env: BTreeMap::from([("TZ".to_owned(), "UTC".to_owned())]),
+        ..resources::Resources::default()
+    };
+    let differ = |settings: &[(&'static str, serde_json::Value)]| {
+        let settings = settings.iter().cloned();
+        node.overridden(settings).map_err(|error| error.what)
+    };
+    let differs = differ(&[
+        ("worker.resources.memory_max", "1GiB".into()),
+        ("worker.resources.env.LANG", "C".into()),
+    ]);
+    let differs = differs.expect("fine");
+    assert_eq!(differs.memory_bytes_max(), Ok(Some(1 << 30)));
+    assert_eq!((differs.cpus, differs.env.len()), (2, 2));
+    let refused = |key, value: serde_json::Value, what: &str| {
+        let error = differ(&[(key, value)]).expect_err(key);
+        assert!(error.contains(what), "{error}");
+    };
+    refused("http.port", 1.into(), "no setting http.port of workers");
+    refused("worker.resources.cores", 1.into(), "no setting worker");
+    refused("worker.resources.cpus", "many".into(), "could not use");
+    refused("worker.resources.cpu_weight", 0.into(), "cannot be 0");
+}

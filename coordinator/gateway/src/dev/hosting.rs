@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use rama_runtime::{Cluster, ErrorKind, InProcessCluster, Module};
 
 use super::{ADDRESS_FILE, Failure};
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::gate::Door;
 use crate::server::{Server, bind};
+use crate::tokens::Tokens;
 
 /// A running cluster and its server.
 pub struct Hosting {
@@ -90,11 +92,25 @@ async fn listen(config: &Config, cluster: &Cluster) -> Result<Server, Failure> {
     let (host, port) = (config.http.host, config.http.port);
     let listener = bind(host, port, config.http.port_tries).await;
     let limits = config.http.limits();
-    let server = listener.and_then(|listener| Server::start(listener, cluster.clone(), limits));
+    let door = door(&config.security)?;
+    let start = |listener| Server::start(listener, cluster.clone(), limits, door);
+    let server = listener.and_then(start);
     server.map_err(|cause| {
         let what = format!("could not listen at {host}:{port}: {cause}");
         Failure::new(what, "choose another with --port or --host")
     })
+}
+
+/// Who is answered: anyone, unless there are tokens.
+fn door(security: &config::Security) -> Result<Door, Failure> {
+    if security.tokens.as_os_str().is_empty() {
+        return Ok(Door::Open);
+    }
+    let tokens = Tokens::open(&security.tokens).map_err(|error| {
+        let what = format!("could not use security.tokens: {}", crate::chain(&error));
+        Failure::new(what, "`rama tokens` writes this file")
+    })?;
+    Ok(Door::Tokens(tokens))
 }
 
 /// Tells commands in this place where the server is. The file is replaced whole, so that a reader
