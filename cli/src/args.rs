@@ -1,11 +1,12 @@
 //! Everything that can be typed after `rama`, with its help.
 //!
-//! Relies on clap's derive. Verbs are kebab-case; where Rama has a camelCase verb it is accepted
-//! too. What must stay true: each `--help` ends with examples that work as printed.
+//! Relies on clap's derive. Verbs and flags are kebab-case; `spelling` has all of them accepted in
+//! Rama's camelCase, too. What must stay true: each `--help` ends with examples that work as
+//! printed.
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use rama_gateway::dev;
 
@@ -51,6 +52,7 @@ macro_rules! works {
 }
 
 // Below the macros that they use.
+pub mod artifacts;
 pub mod certs;
 pub mod cluster;
 pub mod data;
@@ -60,10 +62,19 @@ pub mod module;
 pub mod options;
 mod run;
 mod server;
+mod spelling;
+#[cfg(test)]
+mod tests;
+pub mod tokens;
 
 pub use data::{Ack, Append, DeadLetters, Letters, Select, Status, Watch};
 pub use run::Run;
 pub use server::Server;
+
+/// The command line as it is typed: in our spelling or in Rama's.
+pub fn command() -> clap::Command {
+    spelling::in_both(Rama::command())
+}
 
 const GLOBAL: &str = "Options of every command";
 
@@ -181,6 +192,20 @@ pub enum Command {
         /// Which of them.
         #[command(subcommand)]
         command: certs::Certs,
+    },
+    /// Make, show and revoke tokens: who is answered over HTTP.
+    #[command(after_help = tokens::TOKENS, subcommand_required = true)]
+    Tokens {
+        /// Which of them.
+        #[command(subcommand)]
+        command: tokens::Tokens,
+    },
+    /// Make keys and sign programs with them.
+    #[command(after_help = artifacts::ARTIFACTS, subcommand_required = true)]
+    Artifacts {
+        /// Which of them.
+        #[command(subcommand)]
+        command: artifacts::Artifacts,
     },
     /// Print a completion script for a shell.
     #[command(after_help = COMPLETIONS)]

@@ -9,6 +9,7 @@ mod find;
 mod http;
 mod quic;
 mod request;
+mod token;
 
 use std::cell::{OnceCell, RefCell};
 use std::io::{BufRead, BufReader};
@@ -136,6 +137,11 @@ impl Client {
         match answer.status {
             StatusCode::NOT_FOUND => Ok(false),
             status if status.is_success() => Ok(true),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                // The same question with a body in its answer, which says more.
+                let request = self.request(Method::GET, path, Effect::Reads);
+                self.checked(&request).map(|_| true)
+            }
             // Such an answer has no body that would say more.
             status => Err(Failure::new(
                 Exit::Failed,
@@ -251,7 +257,11 @@ impl Client {
     fn send(&self, place: &Place, request: &Request<'_>) -> Result<Answer> {
         let left = self.left()?;
         let answer = match place {
-            Place::Http(url) => self.http.get_or_init(Http::new).send(url, request, left),
+            Place::Http(url) => {
+                let http = self.http()?;
+                http.check(url)?;
+                http.send(url, request, left)
+            }
             Place::Quic { host, port } => self.quic()?.send(host, *port, request, left),
         };
         answer.map_err(|trouble| {
@@ -259,6 +269,13 @@ impl Client {
             self.moved.replace(None);
             self.failure(trouble, request.effect)
         })
+    }
+
+    fn http(&self) -> Result<&Http> {
+        if self.http.get().is_none() {
+            let _ = self.http.set(Http::new(&self.found)?);
+        }
+        Ok(self.http.get().expect("it was set above"))
     }
 
     fn quic(&self) -> Result<&Quic> {

@@ -4,6 +4,7 @@
 //! it can be interrupted at any time.
 
 mod append;
+mod artifacts;
 mod certs;
 mod conf_value;
 mod config;
@@ -18,6 +19,7 @@ mod inspect;
 mod instance;
 mod license;
 mod logs;
+mod module_log;
 mod module_status;
 mod modules;
 mod new;
@@ -30,6 +32,7 @@ mod run;
 mod select;
 mod status;
 mod supervisors;
+mod tokens;
 mod topology;
 mod watch;
 
@@ -57,6 +60,8 @@ pub fn run(args: Rama) -> Result<ExitCode> {
         Command::DeadLetters { command } => dead_letters::run(output, &command)?,
         Command::Config { command } => config::run(output, &command)?,
         Command::Certs { command } => certs::run(output, &command)?,
+        Command::Tokens { command } => tokens::run(output, &command)?,
+        Command::Artifacts { command } => artifacts::run(output, &command)?,
         Command::ConfValue(args) => conf_value::run(output, &args)?,
         Command::Completions { shell } => paper::completions(shell)?,
         Command::Man { dir } => paper::manual(dir.as_deref())?,
@@ -97,7 +102,11 @@ fn run_on_cluster(output: Format, command: OfCluster) -> Result<()> {
         OfCluster::ResumeTopology(args) => topology::run(&at(&args.server)?, output, &args, false),
         OfCluster::SetOption(args) => options::set(&at(&args.server)?, output, &args),
         OfCluster::UnsetOption(args) => options::unset(&at(&args.server)?, output, &args),
-        OfCluster::ListOptions(args) => options::list(&at(&args.server)?, output, &args),
+        OfCluster::ListOptions(args) => match &args.module {
+            Some(module) => options::list(&at(&args.server)?, output, module, args.set),
+            None => options::declared(output),
+        },
+        OfCluster::ModuleLog(args) => module_log::run(&at(&args.server)?, output, &args),
         OfCluster::Logs(args) => logs::run(&at(&args.server)?, output, &args),
     }
 }

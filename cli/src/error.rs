@@ -14,6 +14,10 @@ use serde_json::json;
 
 use crate::args::Format;
 
+/// What to do where a token is wanted.
+const TOKEN: &str = "show a token with --token-file, RAMA_TOKEN or security.token_file (`rama tokens \
+                     create` makes one), or go over QUIC with a certificate";
+
 /// Exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -64,14 +68,18 @@ impl Failure {
     /// What a server answered.
     pub fn from_problem(problem: Problem) -> Failure {
         let exit = match problem.code {
-            Code::NotFound => Exit::NotFound,
+            Code::NotFound | Code::UnknownModule => Exit::NotFound,
             Code::Invalid | Code::TooLarge | Code::Method => Exit::Usage,
-            Code::Rejected => Exit::Refused,
-            Code::Unavailable | Code::Fenced | Code::Closed => Exit::Unreachable,
+            Code::Rejected | Code::Unauthorized | Code::Forbidden => Exit::Refused,
+            Code::Unavailable | Code::Fenced | Code::Closed | Code::Elsewhere => Exit::Unreachable,
             Code::Unknown => Exit::Unknown,
-            Code::Failed | Code::Corrupt | Code::Storage => Exit::Failed,
+            Code::Failed | Code::Corrupt | Code::Storage | Code::TooSlow => Exit::Failed,
         };
-        Failure::new(exit, problem.detail, problem.hint)
+        let hint = match problem.code {
+            Code::Unauthorized => TOKEN.to_owned(),
+            _ => problem.hint,
+        };
+        Failure::new(exit, problem.detail, hint)
     }
 
     /// Why a server did not start or end well.

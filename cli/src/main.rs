@@ -14,10 +14,11 @@ mod progress;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
 
 fn main() -> ExitCode {
-    let args = args::Rama::parse();
+    let matches = args::command().get_matches();
+    let args = args::Rama::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let format = args.output;
     match commands::run(args) {
         Ok(code) => code,

@@ -18,7 +18,7 @@ pub enum OfCluster {
     Supervisor(Daemon),
     /// Bring a module to a cluster.
     #[command(after_help = deploy::DEPLOY)]
-    Deploy(deploy::Deploy),
+    Deploy(Box<deploy::Deploy>),
     /// Stop a module of a cluster and delete its data.
     #[command(after_help = deploy::DESTROY)]
     Destroy(deploy::Destroy),
@@ -47,14 +47,17 @@ pub enum OfCluster {
     #[command(after_help = module::RESUME_TOPOLOGY, alias = "resumeTopology")]
     ResumeTopology(module::Topology),
     /// Set an option of a running module.
-    #[command(after_help = options::SET_OPTION, alias = "setOption")]
+    #[command(after_help = options::set_option(), alias = "setOption")]
     SetOption(options::SetOption),
     /// Unset an option of a running module.
     #[command(after_help = options::UNSET_OPTION, alias = "unsetOption")]
     UnsetOption(options::UnsetOption),
-    /// Show the options of a running module.
+    /// Show the options of a running module, or all that there are.
     #[command(after_help = options::LIST_OPTIONS, alias = "listOptions")]
     ListOptions(options::ListOptions),
+    /// Show what was done to a module, by whom and when.
+    #[command(after_help = module::MODULE_LOG, alias = "moduleLog")]
+    ModuleLog(module::ModuleLog),
     /// Show what a worker wrote.
     #[command(after_help = module::LOGS)]
     Logs(module::Logs),

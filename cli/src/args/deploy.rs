@@ -16,7 +16,12 @@ asked what it defines (`BINARY describe`) and sent to the conductor unless that 
 ends well when the module is RUNNING; a launch that was rolled back ends it with exit code 4 and the
 reason. A conductor that goes away meanwhile is waited for, up to a minute.
 
-Values of options are JSON or bare words; options of several objects are 'object,option=value;…'.
+A signature (--signature, or BINARY.sig where there is one) is sent, too; supervisors with trust
+roots run nothing else.
+
+Options are those of `rama list-options`; their values are JSON or bare words; options of several
+objects are 'object,option=value;…'. They hold from the first moment of the workers and stay set:
+`rama set-option` changes them.
 
 Examples:
   rama deploy --action launch --binary target/release/word_count --module WordCount \\
@@ -24,7 +29,9 @@ Examples:
   rama deploy --action launch --jar ./bank --module Bank --tasks 64 --threads 16 --workers 8 \\
       --replicationFactor 3 --targetLabel ssd --metadata 'first try' --dry-run
   rama deploy --action launch --binary ./bank --module Bank --tasks 8 --threads 4 --workers 2 \\
-      --config-overrides bank.toml --no-wait --output json"
+      --config-overrides bank.toml --no-wait --output json
+  rama deploy --action launch --binary ./bank --module Bank --tasks 8 --threads 4 --workers 2 \\
+      --depotOptions '*deposits,depot.microbatch.max.records=1000;*transfers,depot.max.fetch=64'"
 );
 
 /// `rama deploy`
@@ -36,6 +43,9 @@ pub struct Deploy {
     /// The module's program.
     #[arg(long, alias = "jar", value_name = "PATH")]
     pub binary: PathBuf,
+    /// Who signed the program [default: BINARY.sig, where there is one].
+    #[arg(long, value_name = "FILE")]
+    pub signature: Option<PathBuf>,
     /// The module that the program has to define.
     #[arg(long, value_name = "NAME")]
     pub module: String,
@@ -56,7 +66,7 @@ pub struct Deploy {
         default_value_t = 1
     )]
     pub replication_factor: u32,
-    /// Settings of this instance's workers that differ from those of their nodes.
+    /// Settings below [worker.resources] in which this instance's workers differ from their nodes.
     #[arg(long, alias = "configOverrides", value_name = "FILE.toml")]
     pub config_overrides: Option<PathBuf>,
     /// Options of the module: 'option=value;…'.

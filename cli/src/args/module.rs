@@ -81,6 +81,26 @@ pub struct Topology {
     pub server: Server,
 }
 
+pub const MODULE_LOG: &str = asks!(
+    "\
+Operations that have ended, options that were set and unset, pauses; the oldest first. The log of a
+module outlives it.
+
+Examples:
+  rama module-log Bank
+  rama moduleLog Bank --output jsonl"
+);
+
+/// `rama module-log`
+#[derive(Args, Debug)]
+pub struct ModuleLog {
+    /// The module.
+    pub module: String,
+    /// Which server.
+    #[command(flatten)]
+    pub server: Server,
+}
+
 pub const LOGS: &str = asks!(
     "\
 WORKER is a number as `rama module-instance-status` shows it. The log comes from the supervisor of

@@ -4,31 +4,54 @@
 //! object to be named, everything else has one.
 
 use clap::{Args, ValueEnum};
+use rama_runtime::options::DECLARED;
 
 use super::Server;
 
-pub const SET_OPTION: &str = asks!(
+const SET_OPTION: &str = asks!(
     "\
-Running workers obey within a second. VALUE is JSON. OBJECT is left out for the level module.
-
 Examples:
-  rama set-option module Bank replication.min.isr 2
-  rama setOption topology Bank transfers topology.microbatch.records.max 1000
-  rama setOption depot Bank deposits depot.read.bytes.max 1048576"
+  rama set-option module Bank worker.event.target.max.millis 2
+  rama setOption topology Bank bank topology.microbatch.force.delay.millis 100
+  rama setOption depot Bank '*deposits' depot.microbatch.max.records 1000
+  rama setOption pstate Bank funds pstate.proxy.limit 100"
 );
+
+/// The end of the help of `rama set-option`: every option there is.
+pub fn set_option() -> String {
+    let mut help = "\
+Running workers obey within a second. VALUE is JSON. OBJECT is left out for the level module; what
+is set there holds for all objects that have no value of their own. `rama module-log` tells who
+set what, and when.
+
+Options (`rama list-options` without a module explains them):
+"
+    .to_owned();
+    for option in DECLARED {
+        let range = option.range();
+        let takes = range.split(',').next().unwrap_or_default();
+        let levels = option.scope.levels();
+        help += &format!("  {:<47}{levels:<20}{takes}\n", option.name);
+    }
+    help + "\n" + SET_OPTION
+}
 
 pub const UNSET_OPTION: &str = asks!(
     "\
 What is above holds again: the option of the module, or its default.
 
 Examples:
-  rama unset-option module Bank replication.min.isr
-  rama unsetOption topology Bank transfers topology.microbatch.records.max"
+  rama unset-option module Bank worker.event.target.max.millis
+  rama unsetOption depot Bank '*deposits' depot.microbatch.max.records"
 );
 
 pub const LIST_OPTIONS: &str = asks!(
     "\
+Without MODULE: every option that there is, asked of nobody. With it: what holds for the module,
+then what is set below it.
+
 Examples:
+  rama list-options
   rama list-options Bank
   rama listOptions Bank --set --output jsonl"
 );
@@ -83,9 +106,9 @@ pub struct UnsetOption {
 #[derive(Args, Debug)]
 pub struct ListOptions {
     /// The module.
-    pub module: String,
+    pub module: Option<String>,
     /// Only those that were set.
-    #[arg(long)]
+    #[arg(long, requires = "module")]
     pub set: bool,
     /// Which server.
     #[command(flatten)]

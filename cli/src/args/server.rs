@@ -22,6 +22,10 @@ pub struct Server {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     #[arg(help_heading = SERVER, display_order = 801)]
     pub timeout: Option<Duration>,
+    /// Show the token in this file over HTTP(S); otherwise that of RAMA_TOKEN, or of
+    /// security.token_file of the settings.
+    #[arg(long, value_name = "FILE", help_heading = SERVER, display_order = 804)]
+    pub token_file: Option<PathBuf>,
     /// Settings from this file; otherwise from RAMA_CONFIG, ./rama.toml or one in a directory above.
     #[arg(long, value_name = "FILE", help_heading = SERVER, display_order = 802)]
     pub config: Option<PathBuf>,

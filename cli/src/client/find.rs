@@ -7,7 +7,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use rama_gateway::config::{self, FILE_VARIABLE, Layers};
+use rama_gateway::config::{self, Layers};
 use rama_gateway::dev::ADDRESS_FILE;
 use uuid::Uuid;
 
@@ -71,6 +71,8 @@ pub struct Found {
     pub node: Option<Uuid>,
     /// The file that was named with `--config`.
     pub config: Option<PathBuf>,
+    /// The file that was named with `--token-file`.
+    pub token_file: Option<PathBuf>,
 }
 
 impl Found {
@@ -82,6 +84,7 @@ impl Found {
             source,
             node: None,
             config: server.config.clone(),
+            token_file: server.token_file.clone(),
         })
     }
 
@@ -92,6 +95,7 @@ impl Found {
             source: format!("what {} says", self.place),
             node,
             config: self.config.clone(),
+            token_file: self.token_file.clone(),
         }
     }
 }
@@ -124,9 +128,7 @@ pub fn settings(file: Option<&Path>) -> Result<Layers> {
 
 /// The file of the settings: the named one, that of `RAMA_CONFIG`, `./rama.toml` or one above.
 pub fn settings_file(named: Option<&Path>) -> Option<PathBuf> {
-    let named = named.map(Path::to_owned);
-    let named = named.or_else(|| std::env::var_os(FILE_VARIABLE).map(PathBuf::from));
-    named.or_else(|| above(Path::new(config::FILE)))
+    config::client::file(named)
 }
 
 /// A bad setting as a failed command.
@@ -136,17 +138,10 @@ fn unusable(error: config::Error) -> Failure {
 
 /// The address that a dev server left in this directory or one above, and where.
 fn address_file() -> Option<(String, PathBuf)> {
-    let path = above(&Path::new(".rama").join(ADDRESS_FILE))?;
+    let path = config::client::above(&Path::new(".rama").join(ADDRESS_FILE))?;
     let text = std::fs::read_to_string(&path).ok()?;
     let url = text.trim();
     (!url.is_empty()).then(|| (url.to_owned(), path))
-}
-
-/// A file in this directory or one above.
-fn above(name: &Path) -> Option<PathBuf> {
-    let here = std::env::current_dir().ok()?;
-    let mut files = here.ancestors().map(|dir| dir.join(name));
-    files.find(|path| path.is_file())
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 //! commands are synchronous, so the connection lives on a thread of its own and goes on answering while a
 //! command waits for something else; only a request that was not sent is told as such.
 
-use std::error::Error;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::Request as HttpRequest;
 use axum::http::header::CONTENT_TYPE;
 use futures_util::{StreamExt as _, stream};
+use rama_gateway::chain;
 use rama_gateway::config::Protection;
 use rama_net::credentials::{CertificatePaths, Credentials};
 use rama_net::{Dial, Endpoint, EndpointConfig, Role, Roles, Security};
@@ -265,19 +265,4 @@ fn trouble(error: RpcError) -> Trouble {
         RpcError::NotSent(cause) => Trouble::NotSent(chain(&cause)),
         other => Trouble::Broken(chain(&other)),
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        // Some errors repeat their cause in their own words.
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }

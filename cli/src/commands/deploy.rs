@@ -9,18 +9,18 @@ mod options;
 mod program;
 
 use axum::http::Method;
-use rama_api::{Accepted, Action, Deploy, ModuleStatus, Plan, paths};
+use rama_api::{Accepted, Action, Deploy, ModuleStatus, Plan, Signature, paths};
 use rama_planner::shape::Shape;
 use serde_json::{Value, json};
 
-use super::operation;
+use super::{artifacts, operation};
 use crate::args::Format;
 use crate::args::deploy as args;
 use crate::client::{Client, Content, Effect};
 use crate::error::{Exit, Failure, Result};
 use crate::output::{self, columns};
 
-use program::Program;
+pub use program::Program;
 
 const RUNNING: &str = "RUNNING";
 
@@ -43,6 +43,7 @@ pub fn run(format: Format, args: &args::Deploy) -> Result<()> {
     let config_overrides = options::overrides(args.config_overrides.as_deref())?;
     let options = options::by_level(args)?;
     let program = Program::open(&args.binary)?;
+    let signature = signature(args)?;
     let manifest = program.manifest(&args.module)?;
     let deploy = Deploy {
         action: match args.action {
@@ -70,7 +71,22 @@ pub fn run(format: Format, args: &args::Deploy) -> Result<()> {
         return output::print(format, &plan, || table(&plan));
     }
     upload(&client, &program, &deploy.artifact)?;
+    if let Some(signature) = &signature {
+        let path = paths::fill(paths::SIGNATURE, &[&deploy.artifact]);
+        let body = json!(Signature {
+            signature: signature.clone(),
+        });
+        client.change(Method::PUT, &path, Content::Json(&body))?;
+    }
     begin(&client, format, args, &body)
+}
+
+/// Who signed the program, if that was named or lies beside it.
+fn signature(args: &args::Deploy) -> Result<Option<String>> {
+    let beside = artifacts::beside(&args.binary);
+    let file = args.signature.as_deref();
+    let file = file.or_else(|| beside.is_file().then_some(beside.as_path()));
+    file.map(artifacts::read_signature).transpose()
 }
 
 /// Sends the program, unless it is there.

@@ -3,7 +3,9 @@
 //! Relies on `GET /v1/modules/{module}/instances/{instance}` and what is below it. What must stay
 //! true: an instance that is not named is the one that serves reads.
 
-use rama_api::{Group, InstanceStatus, ModuleStatus, ReplicaRole, TaskGroups, WorkerPhase, paths};
+use rama_api::{
+    Group, InstanceStatus, ModuleStatus, ReplicaRole, TaskGroups, WorkerFailure, WorkerPhase, paths,
+};
 use uuid::Uuid;
 
 use super::ask_cluster;
@@ -52,6 +54,11 @@ fn numbers(numbers: &[u32]) -> String {
     numbers.join(" ")
 }
 
+fn failure(failure: &WorkerFailure) -> String {
+    let (at, times) = (moment(failure.at_ms), failure.failures);
+    format!("{at}, {times} in a row: {}", failure.cause)
+}
+
 fn instance_table(status: &InstanceStatus) -> String {
     let about = fields([
         ("module", status.module.clone()),
@@ -81,6 +88,10 @@ fn instance_table(status: &InstanceStatus) -> String {
             pid.map_or_else(String::new, |pid| pid.to_string()),
             numbers(&worker.groups),
             moment(worker.started_ms),
+            worker
+                .last_failure
+                .as_ref()
+                .map_or_else(String::new, failure),
         ]
     });
     let header = [
@@ -91,6 +102,7 @@ fn instance_table(status: &InstanceStatus) -> String {
         "PID",
         "GROUPS",
         "SINCE",
+        "LAST FAILURE",
     ];
     format!("{about}\n\n{}", columns(&header, rows))
 }

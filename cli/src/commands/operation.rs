@@ -72,8 +72,15 @@ pub fn shown(operation: &Operation) -> String {
 pub fn state(operation: &Operation) -> String {
     match &operation.outcome {
         None => shown(operation),
-        Some(Outcome::Succeeded) => "succeeded".to_owned(),
-        Some(Outcome::RolledBack { reason }) => format!("rolled back: {reason}"),
+        Some(done) => outcome(done),
+    }
+}
+
+/// What came of one that has ended.
+pub fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Succeeded => "succeeded".to_owned(),
+        Outcome::RolledBack { reason } => format!("rolled back: {reason}"),
     }
 }
 

@@ -1,15 +1,16 @@
 //! `rama set-option`, `rama unset-option` and `rama list-options`: settings of running modules.
 //!
-//! Relies on `/v1/modules/{module}/options`, which knows every option with its type and default.
-//! What must stay true: nothing is checked here that only the conductor can know.
+//! Relies on `/v1/modules/{module}/options`, and on the declarations for what there is. What must
+//! stay true: the conductor checks, because it knows the module and may be of another release.
 
 use axum::http::Method;
 use rama_api::{Level, OptionInfo, OptionSetting, paths};
+use rama_runtime::options::{DECLARED, Declaration};
 use serde_json::{Value, json};
 
 use super::{ask_cluster, no_conductor, parse_json};
 use crate::args::Format;
-use crate::args::options::{self, ListOptions, SetOption, UnsetOption};
+use crate::args::options::{self, SetOption, UnsetOption};
 use crate::client::{Client, Content};
 use crate::error::{Exit, Failure, Result};
 use crate::output::{self, cell, columns};
@@ -34,12 +35,39 @@ pub fn unset(client: &Client, format: Format, args: &UnsetOption) -> Result<()> 
     })
 }
 
-/// `rama list-options`
-pub fn list(client: &Client, format: Format, args: &ListOptions) -> Result<()> {
-    let path = paths::fill(paths::OPTIONS, &[&args.module]);
+/// `rama list-options MODULE`
+pub fn list(client: &Client, format: Format, module: &str, set: bool) -> Result<()> {
+    let path = paths::fill(paths::OPTIONS, &[module]);
     let mut infos: Vec<OptionInfo> = ask_cluster(client, &path)?;
-    infos.retain(|info| info.set || !args.set);
+    infos.retain(|info| info.set || !set);
     output::print_list(format, &infos, || table(&infos))
+}
+
+/// `rama list-options`
+pub fn declared(format: Format) -> Result<()> {
+    let all: Vec<Value> = DECLARED.iter().map(|option| describe(option)).collect();
+    output::print_list(format, &all, || {
+        let rows = DECLARED.iter().map(|option| {
+            vec![
+                option.name.to_owned(),
+                option.scope.levels(),
+                option.range(),
+                cell(&option.default()),
+                option.help.to_owned(),
+            ]
+        });
+        columns(&["OPTION", "SET ON", "TAKES", "DEFAULT", "HELP"], rows)
+    })
+}
+
+fn describe(option: &Declaration) -> Value {
+    json!({
+        "option": option.name,
+        "levels": option.scope.level().into_iter().chain(["module"]).collect::<Vec<_>>(),
+        "takes": option.range(),
+        "default": option.default(),
+        "help": option.help,
+    })
 }
 
 fn change(client: &Client, method: Method, module: &str, setting: &OptionSetting) -> Result<()> {
@@ -77,7 +105,7 @@ fn setting(level: options::Level, words: &[String], value: Value) -> Result<Opti
 }
 
 /// Level and object.
-fn place(level: &Level) -> (&'static str, &str) {
+fn words(level: &Level) -> (&'static str, &str) {
     match level {
         Level::Module => ("module", ""),
         Level::Topology(object) => ("topology", object),
@@ -86,16 +114,21 @@ fn place(level: &Level) -> (&'static str, &str) {
     }
 }
 
-fn shown(setting: &OptionSetting, module: &str) -> String {
-    match place(&setting.level) {
-        (_, "") => format!("{} of {module}", setting.option),
-        (level, object) => format!("{} of {level} {object} of {module}", setting.option),
+/// An option where it stands.
+pub fn place(level: &Level, option: &str) -> String {
+    match words(level) {
+        (_, "") => option.to_owned(),
+        (level, object) => format!("{option} of {level} {object}"),
     }
+}
+
+fn shown(setting: &OptionSetting, module: &str) -> String {
+    format!("{} of {module}", place(&setting.level, &setting.option))
 }
 
 fn table(infos: &[OptionInfo]) -> String {
     let rows = infos.iter().map(|info| {
-        let (level, object) = place(&info.level);
+        let (level, object) = words(&info.level);
         let set = if info.set { "here" } else { "" };
         vec![
             level.to_owned(),

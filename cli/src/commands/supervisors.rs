@@ -33,6 +33,12 @@ fn table(supervisors: &[SupervisorStatus], internal: bool) -> String {
                 "{:.1} GiB",
                 supervisor.memory_bytes as f64 / f64::from(1 << 30)
             ),
+            if supervisor.unlimited.is_empty() {
+                "yes"
+            } else {
+                "no"
+            }
+            .to_owned(),
             supervisor.workers.to_string(),
             leaders.to_owned(),
             supervisor.release.clone(),
@@ -40,7 +46,8 @@ fn table(supervisors: &[SupervisorStatus], internal: bool) -> String {
         ]
     });
     let header = [
-        "ID", "ADDRESS", "LABELS", "CORES", "MEMORY", "WORKERS", "LEADERS", "RELEASE", "SINCE",
+        "ID", "ADDRESS", "LABELS", "CORES", "MEMORY", "LIMITS", "WORKERS", "LEADERS", "RELEASE",
+        "SINCE",
     ];
     columns(&header, rows)
 }

@@ -46,8 +46,11 @@ fn an_authority_issues_certificates_that_can_be_shown_and_renewed() {
         "--node", NODE, "--host", "10.0.1.7", "--host", "node7", "--out", "node7",
     ];
     let issue = [&issue[..], &to[..]].concat();
-    let commands: [&[&str]; 6] = [
-        &["certs", "init", "--dir", "ca", "--cluster", CLUSTER],
+    let json = ["--output", "json"];
+    let init = ["certs", "init", "--cluster", CLUSTER, "--dir"];
+    let commands: [&[&str]; 7] = [
+        &[&init[..], &["other"], &json].concat(),
+        &[&init[..], &["ca"]].concat(),
         &issue,
         &issue,
         &[&issue[..], &["--replace", "--output", "json"]].concat(),

@@ -295,6 +295,8 @@ fn dead_letters_are_listed_and_dropped_only_after_a_yes() {
                 "json",
             ],
             &["dead-letters", "replay", "Demo", "--all"],
+            &["deadLetters", "replay", "Demo", "--all", "--output", "json"],
+            &["dead-letters", "drop", "Demo", "--all", "--yes"],
             &["dead-letters", "list", "Demo"],
         ],
     );

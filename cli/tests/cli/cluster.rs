@@ -124,43 +124,83 @@ fn topologies_are_paused_and_resumed() {
 
 #[test]
 fn options_are_set_unset_and_listed() {
-    let isr = "replication.min.isr";
+    let timeout = "topology.stream.timeout.seconds";
+    let records = "depot.microbatch.max.records";
+    let limit = "pstate.proxy.limit";
     insta::assert_snapshot!(on(
         &cluster(),
         &[
-            &["set-option", "module", "Bank", isr, "2"],
-            &["setOption", "topology", "Bank", "etl", isr, "-1"],
+            &["set-option", "module", "Bank", timeout, "2"],
+            &["setOption", "topology", "Bank", "etl", timeout, "5"],
             &[
                 "setOption",
                 "depot",
                 "Bank",
                 "*d",
-                isr,
+                records,
                 "2",
                 "--output",
                 "json"
             ],
-            &["setOption", "pstate", "Bank", "$$p", isr, "two"],
-            &["setOption", "pstate", "Bank", isr, "2"],
-            &["setOption", "module", "Bank", "etl", isr, "2"],
-            &["setOption", "cluster", "Bank", isr, "2"],
-            &["setOption", "module", "Bank", "replication.max.isr", "2"],
-            &["unset-option", "module", "Bank", isr],
+            &["setOption", "pstate", "Bank", "$$p", limit, "two"],
+            &["setOption", "pstate", "Bank", limit, "2"],
+            &["setOption", "module", "Bank", "etl", timeout, "2"],
+            &["setOption", "cluster", "Bank", timeout, "2"],
+            &["unset-option", "module", "Bank", timeout],
             &[
                 "unsetOption",
                 "pstate",
                 "Bank",
                 "$$p",
-                isr,
+                limit,
                 "--output",
                 "json"
             ],
-            &["unsetOption", "pstate", "Bank", isr],
-            &["unsetOption", "module", "Nope", isr],
+            &["unsetOption", "pstate", "Bank", limit],
+            &["unsetOption", "module", "Nope", timeout],
             &["list-options", "Bank"],
             &["listOptions", "Bank", "--set", "--output", "jsonl"],
             &["listOptions", "Nope"],
+            &["listOptions", "--set"],
+            &["module-log", "Bank"],
+            &["moduleLog", "Bank", "--output", "jsonl"],
+            &["moduleLog", "Nope"],
         ],
+    ));
+}
+
+/// Unknown name, wrong level, unknown object, wrong kind of topology, wrong type, out of range: each
+/// refusal names what would do.
+#[test]
+fn an_option_that_cannot_be_set_is_refused_with_what_can() {
+    let timeout = "topology.stream.timeout.seconds";
+    insta::assert_snapshot!(on(
+        &cluster(),
+        &[
+            &[
+                "setOption",
+                "module",
+                "Bank",
+                "topology.stream.timeout",
+                "2"
+            ],
+            &["setOption", "module", "Bank", "replication.min.isr", "2"],
+            &["setOption", "depot", "Bank", "*d", timeout, "2"],
+            &["setOption", "topology", "Bank", "elt", timeout, "2"],
+            &["setOption", "topology", "Bank", "counts", timeout, "2"],
+            &["setOption", "topology", "Bank", "etl", timeout, "\"long\""],
+            &["setOption", "topology", "Bank", "etl", timeout, "-1"],
+            &["unsetOption", "module", "Bank", "topology.stream.timeout"],
+        ],
+    ));
+}
+
+#[test]
+fn the_options_that_there_are_need_no_server() {
+    let nobody = "http://127.0.0.1:1";
+    insta::assert_snapshot!(all(
+        nobody,
+        &[&["list-options"], &["listOptions", "--output", "jsonl"]],
     ));
 }
 

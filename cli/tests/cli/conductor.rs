@@ -5,7 +5,7 @@
 //! at all, `Slow` never ends, `Flaky` ends after a refusal, `Odd` ends without running. What must stay
 //! true: no answer depends on time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -19,6 +19,7 @@ use axum::{Json, Router};
 use rama_api::*;
 use rama_gateway::refusal::{Code, Refusal};
 use rama_net::{Endpoint, EndpointConfig, Peer, Role, Security};
+use rama_runtime::options as declared;
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -166,11 +167,13 @@ fn router(script: Script) -> Router {
         .route(paths::INSTANCE, get(instance))
         .route(paths::TASK_GROUPS, get(task_groups))
         .route(paths::OPTIONS, get(options).put(change).delete(change))
+        .route(paths::MODULE_LOG, get(module_log))
         .route(paths::PAUSE, post(pause))
         .route(paths::RESUME, post(pause))
         .route(paths::OPERATIONS, get(operations))
         .route(paths::OPERATION, get(operation).delete(cancel))
         .route(paths::ARTIFACT, put(upload).get(download))
+        .route(paths::SIGNATURE, put(sign))
         .route(paths::WORKER_LOG, get(log))
         .route("/rest/{*rest}", any(elsewhere))
         .route("/supervisor/rest/{*rest}", post(data))
@@ -219,6 +222,7 @@ async fn supervisors(State(script): State<Script>) -> Json<Vec<SupervisorStatus>
         labels: vec!["ssd".into(), "big".into()],
         cores: 8,
         memory_bytes: 33 << 29,
+        unlimited: "other processes are in cgroup /, too".into(),
         workers: 2,
         leaders_disallowed: false,
         release: "0.1.0".into(),
@@ -269,8 +273,8 @@ async fn modules() -> Json<Vec<ModuleStatus>> {
 fn known(name: &str) -> Result<(), Refusal> {
     match name {
         "Nope" => {
-            let refusal = Refusal::new(Code::NotFound, "there is no module Nope");
-            Err(refusal.hint("`rama modules` lists them"))
+            let text = "could not find module Nope: no module has this name";
+            Err(Refusal::new(Code::UnknownModule, text))
         }
         _ => Ok(()),
     }
@@ -406,6 +410,11 @@ async fn instance(Path((name, id)): Path<(String, Uuid)>) -> Answer {
         incarnation: 9,
         groups: vec![worker, worker + 2],
         started_ms: if pid == 0 { 0 } else { THEN },
+        last_failure: (pid == 0).then(|| WorkerFailure {
+            at_ms: THEN,
+            failures: 2,
+            cause: "it ended: signal 9".into(),
+        }),
     };
     let status = InstanceStatus {
         module: name,
@@ -462,17 +471,59 @@ async fn options(Path(name): Path<String>) -> Answer {
     known(&name)?;
     let info = |level, set, value: u32| OptionInfo {
         level,
-        option: "replication.min.isr".into(),
+        option: declared::STREAM_TIMEOUT.name.into(),
         value: json!(value),
         set,
-        default: json!(1),
-        help: "replicas that must have a write".into(),
+        default: declared::STREAM_TIMEOUT.default(),
+        help: declared::STREAM_TIMEOUT.help.into(),
+        takes: declared::STREAM_TIMEOUT.range(),
     };
     let infos = vec![
-        info(Level::Module, false, 1),
+        info(Level::Module, false, 30),
         info(Level::Topology("etl".into()), true, 2),
     ];
     Ok(Json(infos).into_response())
+}
+
+async fn module_log(Path(name): Path<String>) -> Answer {
+    known(&name)?;
+    let entry = |number, done| LogEntry {
+        number,
+        at_ms: THEN,
+        by: "operator 7".into(),
+        done,
+    };
+    let option = || declared::STREAM_TIMEOUT.name.to_owned();
+    let set = OptionSetting {
+        level: Level::Topology("etl".into()),
+        option: option(),
+        value: json!(2),
+    };
+    let unset = Unset {
+        level: Level::Module,
+        option: option(),
+    };
+    let topology = || "etl".to_owned();
+    let launched = Done::Operation {
+        operation: OPERATION,
+        kind: Kind::Launch,
+        outcome: Outcome::Succeeded,
+    };
+    let (pause, resume) = (
+        Done::Pause {
+            topology: topology(),
+        },
+        Done::Resume {
+            topology: topology(),
+        },
+    );
+    let entries = vec![
+        entry(1, vec![Done::SetOption(set), Done::UnsetOption(unset)]),
+        entry(2, vec![launched]),
+        entry(3, vec![pause]),
+        entry(4, vec![resume]),
+    ];
+    Ok(Json(entries).into_response())
 }
 
 async fn change(
@@ -485,11 +536,28 @@ async fn change(
     known(&name)?;
     script.note(&method, &uri, &body);
     let setting: OptionSetting = serde_json::from_value(body).expect("a setting");
-    if setting.option == "replication.max.isr" {
-        let refusal = Refusal::new(Code::Invalid, "there is no option replication.max.isr");
-        return Err(refusal.hint("did you mean replication.min.isr?"));
+    let level = match setting.level {
+        Level::Module => declared::Level::Module,
+        Level::Topology(name) => declared::Level::Topology(name),
+        Level::Depot(name) => declared::Level::Depot(name),
+        Level::Pstate(name) => declared::Level::PState(name),
+    };
+    let objects = declared::Objects {
+        topologies: BTreeMap::from([
+            ("etl".into(), declared::TopologyKind::Stream),
+            ("counts".into(), declared::TopologyKind::Microbatch),
+        ]),
+        depots: BTreeSet::from(["*d".into()]),
+        pstates: BTreeSet::from(["$$p".into()]),
+    };
+    let checked = match method {
+        Method::PUT => declared::check(Some(&objects), &level, &setting.option, &setting.value),
+        _ => declared::find(&setting.option),
+    };
+    match checked {
+        Ok(_) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Err(refusal) => Err(Refusal::new(Code::Invalid, refusal.to_string()).hint(refusal.hint())),
     }
-    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 async fn pause(
@@ -505,6 +573,16 @@ async fn pause(
         return Err(Refusal::new(Code::Rejected, text).hint("only microbatch topologies pause"));
     }
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn sign(
+    State(script): State<Script>,
+    method: Method,
+    uri: Uri,
+    Json(body): Json<Value>,
+) -> StatusCode {
+    script.note(&method, &uri, &body);
+    StatusCode::CREATED
 }
 
 async fn upload(State(script): State<Script>, Path(sha256): Path<String>, body: Bytes) -> Answer {

@@ -55,12 +55,38 @@ fn a_launch_that_is_not_waited_for_names_its_operation() {
 }
 
 #[test]
+fn a_signature_goes_with_the_program() {
+    let cluster = cluster();
+    let url = cluster.url.as_str();
+    let dir = directory();
+    let good = dir.path().join("good.sig");
+    let bad = dir.path().join("bad.sig");
+    std::fs::write(&good, format!("{}\n", "0A".repeat(64))).expect("written");
+    std::fs::write(&bad, "no signature\n").expect("written");
+    let named = |path: &std::path::Path| {
+        let path = path.display().to_string();
+        launch(url, "word_count", "WordCount", &["--signature", &path])
+    };
+    let seen = [
+        named(&good),
+        named(&bad),
+        named(&dir.path().join("none.sig")),
+    ];
+    let seen = transcripts(&cluster, &seen);
+    insta::assert_snapshot!(seen.replace(&dir.path().display().to_string(), "FILES"));
+}
+
+#[test]
 fn a_plan_changes_nothing_and_carries_every_flag() {
     let cluster = cluster();
     let url = cluster.url.as_str();
     let dir = directory();
     let overrides = dir.path().join("overrides.toml");
-    std::fs::write(&overrides, "[worker]\ncores = 2\n").expect("written");
+    std::fs::write(
+        &overrides,
+        "[worker.resources]\ncpus = 2\nenv.TZ = \"UTC\"\n",
+    )
+    .expect("written");
     let overrides = overrides.display().to_string();
     let all = [
         "--replicationFactor",

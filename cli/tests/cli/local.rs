@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::command::{RAMA, directory, run, run_in, run_with, without_numbers};
 
 /// Every path of subcommands that has help.
-const VERBS: [&[&str]; 45] = [
+const VERBS: [&[&str]; 53] = [
     &[],
     &["quickstart"],
     &["dev"],
@@ -34,6 +34,7 @@ const VERBS: [&[&str]; 45] = [
     &["set-option"],
     &["unset-option"],
     &["list-options"],
+    &["module-log"],
     &["logs"],
     &["run"],
     &["conf-value"],
@@ -49,6 +50,13 @@ const VERBS: [&[&str]; 45] = [
     &["certs", "init"],
     &["certs", "issue"],
     &["certs", "show"],
+    &["tokens"],
+    &["tokens", "create"],
+    &["tokens", "list"],
+    &["tokens", "revoke"],
+    &["artifacts"],
+    &["artifacts", "keygen"],
+    &["artifacts", "sign"],
     &["completions"],
     &["man"],
 ];

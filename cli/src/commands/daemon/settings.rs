@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use rama_api::{MetastoreAddress, SecurityFiles};
 use rama_coordinator::artifacts::TrustRoots;
+use rama_coordinator::cores::Topology;
 use rama_coordinator::daemon::{self, DaemonError, Identity, Listen};
+use rama_coordinator::ports::PortRange;
 use rama_gateway::config::{Config, Protection, daemons};
-use rama_gateway::{dev, logging};
+use rama_gateway::{chain, dev, logging};
 use rama_io::probe;
 use rama_metastore::{Etcd, EtcdConfig, EtcdTls, Secret, Space};
 use rama_net::credentials::CertificatePaths;
@@ -84,8 +86,9 @@ impl Daemons {
         let labels: BTreeSet<String> = daemons::list(&self.config.supervisor.labels)
             .map(str::to_owned)
             .collect();
+        let usable = probe::cores();
         let cores = match self.config.supervisor.cores {
-            0 => u32::try_from(probe::cores().len()).unwrap_or(1),
+            0 => u32::try_from(usable.len()).unwrap_or(1),
             cores => cores,
         };
         let dir = std::path::absolute(&self.config.node.dir);
@@ -101,11 +104,13 @@ impl Daemons {
                 dir,
                 labels,
                 cores,
+                topology: Topology::here(&usable),
+                ports: PortRange::new(it.config.supervisor.port_range),
+                resources: it.config.worker.resources,
                 memory_bytes: memory(),
                 roots: it.roots,
                 metastore,
                 certificates,
-                overrides: BTreeMap::new(),
             };
             daemon::supervisor::run(settings, stopped).await
         })
@@ -143,6 +148,14 @@ impl Daemons {
     fn identity(&self, daemon: &str) -> Result<(Identity, SecurityFiles)> {
         let protection = self.config.security.protection();
         let protection = protection.map_err(|error| usage(error.what, error.hint))?;
+        let (identity, files) = self.proof(protection, daemon)?;
+        match set(&self.config.security.tokens) {
+            Some(tokens) => Ok((identity.with_tokens(&tokens).map_err(failed)?, files)),
+            None => Ok((identity, files)),
+        }
+    }
+
+    fn proof(&self, protection: Protection, daemon: &str) -> Result<(Identity, SecurityFiles)> {
         match protection {
             Protection::Insecure => {
                 let dir = self.config.node.dir.join(daemon);
@@ -278,15 +291,9 @@ fn usage(what: impl std::fmt::Display, hint: impl Into<String>) -> Failure {
 }
 
 fn failed(error: DaemonError) -> Failure {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
     Failure::new(
         Exit::Failed,
-        text,
+        chain(&error),
         "`rama config show` prints what is in force",
     )
 }

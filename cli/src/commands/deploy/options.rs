@@ -47,7 +47,7 @@ pub fn by_level(args: &Deploy) -> Result<OptionsByLevel> {
     })
 }
 
-/// The settings of a file, as `section.key`.
+/// The settings of a file, as `section.key` or `section.section.key`.
 pub fn overrides(file: Option<&Path>) -> Result<BTreeMap<String, Value>> {
     let Some(file) = file else {
         return Ok(BTreeMap::new());
@@ -58,20 +58,28 @@ pub fn overrides(file: Option<&Path>) -> Result<BTreeMap<String, Value>> {
     };
     let text = std::fs::read_to_string(file).map_err(|cause| failed(Exit::NotFound, &cause))?;
     let table: toml::Table = text.parse().map_err(|cause| failed(Exit::Usage, &cause))?;
+    let bare = table.iter().find(|(_, value)| !value.is_table());
+    if let Some((name, _)) = bare {
+        return Err(failed(Exit::Usage, &format!("{name} stands in no section")));
+    }
     let mut flat = BTreeMap::new();
-    for (section, value) in table {
-        let toml::Value::Table(keys) = value else {
-            return Err(failed(
-                Exit::Usage,
-                &format!("{section} stands in no section"),
-            ));
-        };
-        for (key, value) in keys {
-            let value = serde_json::to_value(value).map_err(|cause| failed(Exit::Usage, &cause))?;
-            flat.insert(format!("{section}.{key}"), value);
+    flatten("", table, &mut flat).map_err(|cause| failed(Exit::Usage, &cause))?;
+    Ok(flat)
+}
+
+fn flatten(
+    section: &str,
+    table: toml::Table,
+    flat: &mut BTreeMap<String, Value>,
+) -> serde_json::Result<()> {
+    for (name, value) in table {
+        let name = format!("{section}{name}");
+        match value {
+            toml::Value::Table(keys) => flatten(&format!("{name}."), keys, flat)?,
+            value => drop(flat.insert(name, serde_json::to_value(value)?)),
         }
     }
-    Ok(flat)
+    Ok(())
 }
 
 fn settings(text: &Option<String>) -> impl Iterator<Item = &str> {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use rama_net::certificates::hexadecimal;
 use ring::digest::{Context, SHA256};
 use serde_json::Value;
 
@@ -127,9 +128,7 @@ impl Program {
                 Err(cause) => return Err(self.unread(&cause)),
             }
         }
-        let hash = hash.finish();
-        let digits = hash.as_ref().iter().map(|byte| format!("{byte:02x}"));
-        Ok(digits.collect())
+        Ok(hexadecimal(hash.finish().as_ref()))
     }
 
     /// Its bytes, to be sent with progress.
