@@ -90,7 +90,9 @@ up() {
     export RAMA_CONFIG="$home/rama.toml"
     RAMA_NODE__DIR="$home/conductor" start conductor "$rama" conductor
     for n in "${nodes[@]}"; do
+        # On one machine each has ports of its own, and none has the cores for itself.
         RAMA_NODE__DIR="$home/node-$n" RAMA_SUPERVISOR__PORT="300$n" \
+            RAMA_SUPERVISOR__PORT_RANGE="3${n}00,3${n}99" RAMA_WORKER__RESOURCES__PIN_CORES=false \
             RAMA_SUPERVISOR__HTTP_PORT="301$n" start "supervisor-$n" "$rama" supervisor
     done
     wait_for_all
