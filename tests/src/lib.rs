@@ -2,7 +2,9 @@
 //! Relies on being compiled inside the workspace. Holds no test itself; see `tests/`.
 
 pub mod dev_server;
+pub mod history;
 pub mod http;
+pub mod random;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -27,7 +27,10 @@ const MAY_DEPEND: &[(&str, &[&str])] = &[
         ],
     ),
     ("rama-planner", &["rama-core"]),
-    ("rama-gateway", &["rama-wire", "rama-io", "rama-runtime"]),
+    (
+        "rama-gateway",
+        &["rama-api", "rama-wire", "rama-io", "rama-runtime"],
+    ),
     ("rama-api", &[]),
     (
         "rama-control",

@@ -15,6 +15,7 @@ use clap::Parser;
 use rama::prelude::*;
 use rama_tests::dev_server::DevServer;
 use rama_tests::http::{CallError, Http};
+use rama_tests::random::Random;
 use serde_json::{Value, json};
 
 const USERS: u64 = 64;
@@ -42,23 +43,6 @@ struct Arguments {
     /// Directory for the data; a temporary one by default.
     #[arg(long)]
     dir: Option<std::path::PathBuf>,
-}
-
-/// SplitMix64: enough for choosing moments and users, reproducible from the printed seed.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
 }
 
 /// A transfer that was sent: what is needed to look it up.

@@ -3,6 +3,7 @@
 //! Relies on an authority in the directory of the test. What must stay true: each holder has a
 //! certificate of its own with the roles it needs and no more.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,20 +33,36 @@ pub struct Holder {
 impl Authority {
     /// A new one.
     pub fn new(dir: &Path) -> Authority {
+        Authority::of(dir, Uuid::new_v4())
+    }
+
+    /// One that says it speaks for the cluster of another.
+    pub fn impostor(dir: &Path, of: &Authority) -> Authority {
+        Authority::of(dir, of.authority.cluster())
+    }
+
+    fn of(dir: &Path, cluster: Uuid) -> Authority {
         let dir = dir.join("certificates");
-        let authority = CertificateAuthority::create(&dir, Uuid::new_v4(), 2);
+        let authority = CertificateAuthority::create(&dir, cluster, 2);
         Authority {
             authority: authority.expect("an authority"),
             dir,
         }
     }
 
-    fn issue(&self, name: &str, roles: &[Role]) -> CertificatePaths {
+    /// The file of its own certificate.
+    pub fn file(&self) -> PathBuf {
+        self.dir.join(AUTHORITY_CERTIFICATE)
+    }
+
+    /// The files of a certificate.
+    pub fn files(&self, name: &str, roles: &[Role]) -> CertificatePaths {
         let request = Request {
             roles: Roles::of(roles),
             node: Uuid::new_v4(),
             names: Vec::new(),
-            addresses: Vec::new(),
+            // For HTTPS, where host names count.
+            addresses: vec![Ipv4Addr::LOCALHOST.into()],
             days: 1,
             label: name.to_owned(),
         };
@@ -53,7 +70,7 @@ impl Authority {
         let written = issued.write(&self.dir, name);
         let (certificate, key) = written.expect("its files");
         CertificatePaths {
-            authority: self.dir.join(AUTHORITY_CERTIFICATE),
+            authority: self.file(),
             certificate,
             key,
         }
@@ -61,7 +78,7 @@ impl Authority {
 
     /// A daemon, and how its workers prove who they are.
     pub fn daemon(&self, name: &str, roles: &[Role]) -> (Identity, SecurityFiles) {
-        let paths = self.issue(name, roles);
+        let paths = self.files(name, roles);
         let identity = Identity::proved(paths.clone()).expect("an identity");
         let files = SecurityFiles::Mutual {
             authority: paths.authority,
@@ -73,7 +90,7 @@ impl Authority {
 
     /// One from outside.
     pub fn outsider(&self, name: &str, roles: &[Role]) -> Holder {
-        let credentials = Credentials::load(self.issue(name, roles)).expect("credentials");
+        let credentials = Credentials::load(self.files(name, roles)).expect("credentials");
         let (cluster, node) = (credentials.identity().cluster, credentials.identity().node);
         let security = Security::Mutual(Arc::new(credentials));
         Holder {

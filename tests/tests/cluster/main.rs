@@ -5,63 +5,38 @@
 
 mod certificates;
 mod client;
+mod options;
 mod secure;
+mod walk;
 mod world;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rama_api::{InstanceStatus, ModuleRoutes};
-use rama_net::{Role, Security};
-use rama_runtime::{AckLevel, RemoteConfig, RemoteModule, Route};
+use rama::{AckLevel, ClientConfig, Cluster, ErrorKind, Outcome};
+use rama_api::InstanceStatus;
 use rama_tests::binary;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-use uuid::Uuid;
 use word_count::{EXACT_COUNTS, LINES, WordCount};
 
-use world::World;
+use world::{Ports, World};
 
 const APPEND: &str = "/rest/WordCount/depot/lines/append";
 const COUNT: &str = "/rest/WordCount/pstate/exact_counts/selectOne";
 
-/// A typed client as a program outside has it.
-fn remote(world: &World) -> RemoteModule {
-    let routes: ModuleRoutes = world.get("/v1/modules/WordCount/routes");
-    let config = RemoteConfig {
-        cluster: routes.cluster,
-        node: Uuid::new_v4(),
-        role: Role::Client,
-        security: Security::InsecureLoopback,
-        instance: routes.instance,
-        tasks: routes.tasks,
-        threads: routes.threads,
-        deadline: Duration::from_secs(60),
-    };
-    let remote = RemoteModule::open(config, &WordCount).expect("a client");
-    remote.set_routes(of(&routes));
-    remote
-}
-
-fn of(routes: &ModuleRoutes) -> BTreeMap<u32, Route> {
-    let route = |route: &rama_api::ThreadRoute| {
-        let address = format!("{}:{}", route.host, route.port);
-        let address = address.parse().expect("hosts are addresses here");
-        let (node, incarnation, epoch) = (route.node, route.incarnation, route.epoch);
-        let found = Route {
-            address,
-            node,
-            incarnation,
-            epoch,
-        };
-        (route.thread, found)
-    };
-    routes.routes.iter().map(route).collect()
+/// A program outside, which names one daemon.
+fn connect(daemon: Ports) -> Cluster {
+    let config = ClientConfig::at(format!("127.0.0.1:{}", daemon.rpc));
+    let config = config.insecure().deadline(Duration::from_secs(60));
+    rama::block_on(Cluster::connect(config)).expect("a cluster")
 }
 
 #[test]
 fn a_module_is_launched_used_wounded_and_destroyed() {
     let world = World::start(2);
+    let cluster = connect(world.conductor_ports());
+    let error = rama::block_on(cluster.open(&WordCount)).expect_err("it does not run");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error:#}");
     let program = binary("word_count");
     let launched = world.launch(
         &program,
@@ -89,12 +64,12 @@ fn a_module_is_launched_used_wounded_and_destroyed() {
     });
 
     // A typed client, over a worker that is killed under it.
-    let remote = remote(&world);
-    let cluster = remote.cluster();
-    let (lines, counts) = (cluster.depot(LINES), cluster.pstate(EXACT_COUNTS));
+    let words = rama::block_on(cluster.open(&WordCount)).expect("it runs");
+    let (lines, counts) = (words.depot(LINES), words.pstate(EXACT_COUNTS));
     let line = "to be or not to be".to_owned();
+    let acks = [AckLevel::AppendAck, AckLevel::Ack];
     let under_way: Vec<_> = (0..100)
-        .map(|_| lines.append_with(&line, AckLevel::AppendAck))
+        .map(|at| lines.append_with(&line, acks[at % 2]))
         .collect();
     let path = format!("/v1/modules/WordCount/instances/{launched}");
     let before: InstanceStatus = world.get(&path);
@@ -104,22 +79,15 @@ fn a_module_is_launched_used_wounded_and_destroyed() {
         Signal::KILL,
     )
     .expect("killed");
-    world.until("the worker is back", || {
-        let after: InstanceStatus = world.get(&path);
-        let worker = &after.processes[0];
-        worker.incarnation != victim.incarnation && worker.phase == rama_api::WorkerPhase::Serving
-    });
-    remote.set_routes(of(&world.get("/v1/modules/WordCount/routes")));
     for append in under_way {
         rama::block_on(append).expect("an acknowledgment, before or after");
     }
+    let after: InstanceStatus = world.get(&path);
+    assert_ne!(after.processes[0].incarnation, victim.incarnation);
     world.until("each line is counted once", || {
         let count = rama::block_on(counts.select(EXACT_COUNTS.key("be")));
         count.is_ok_and(|count| count == Some(80 + 200))
     });
-    let count = rama::block_on(counts.select(EXACT_COUNTS.key("be")));
-    assert_eq!(count.expect("a count"), Some(280));
-    drop(remote);
 
     world.destroy("WordCount");
     for (dir, _) in world.nodes() {
@@ -127,5 +95,20 @@ fn a_module_is_launched_used_wounded_and_destroyed() {
         let left: Vec<_> = left.expect("the directory").flatten().collect();
         assert!(left.is_empty(), "data stays behind: {left:?}");
     }
+
+    // The same handles, over the next instance, which is smaller.
+    let error = rama::block_on(lines.within(Duration::from_millis(1)).append(&line));
+    assert!(error.is_err_and(|error| error.outcome() != Outcome::Done));
+    let shape = json!({"tasks": 4, "threads": 2, "workers": 1});
+    world.launch(&program, "WordCount", shape);
+    let lines = words.depot(LINES);
+    world.until("the client has heard of it", || {
+        let appended = rama::block_on(lines.append(&line));
+        appended.is_ok() && lines.partitions().ok() == Some(4)
+    });
+    let count = rama::block_on(counts.select(EXACT_COUNTS.key("be")));
+    assert!(count.is_ok(), "{count:?}");
+    drop((cluster, words, lines, counts));
+    world.destroy("WordCount");
     world.stop();
 }

@@ -3,10 +3,12 @@
 //! Relies on the world with an authority of its own. What must stay true: each role gets what is
 //! its own and no more, whoever has no certificate gets nothing, and plain HTTP answers health alone.
 
+use rama::{ClientConfig, Cluster};
 use rama_net::Role;
 use rama_tests::binary;
 use rama_tests::http::{CallError, Http};
 use serde_json::json;
+use word_count::{LINES, WordCount};
 
 use crate::client::{Client, Quic};
 use crate::world::World;
@@ -36,10 +38,20 @@ fn with_certificates_each_role_gets_its_own_and_no_more() {
         client.at(node.rpc).post(COUNT, &json!(["be"])).ok() == Some(json!(4))
     });
 
+    // A program that names the supervisor alone and shows the files of a certificate.
+    let files = authority.files("program", &[Role::Client]);
+    let config = ClientConfig::at(format!("localhost:{}", node.rpc));
+    let config = config.certificates(files.authority, files.certificate, files.key);
+    let cluster = rama::block_on(Cluster::connect(config)).expect("a cluster");
+    let words = rama::block_on(cluster.open(&WordCount)).expect("it runs");
+    let appended = words.depot(LINES).append(&"to be or not to be".to_owned());
+    rama::block_on(appended).expect("appended");
+    drop((cluster, words));
+
     // What is an operator's alone.
     let text = refusal(client.at(conductor.rpc).get("/v1/cluster"));
     assert!(
-        text.contains("client may not ask for /v1/cluster"),
+        text.contains("client may not ask for GET /v1/cluster"),
         "{text}"
     );
     refusal(client.at(conductor.rpc).delete("/v1/modules/WordCount"));
