@@ -37,7 +37,7 @@ fn programs_are_signed_with_a_key_of_their_own() {
     fs::set_permissions(dir.path().join("no.key"), Permissions::from_mode(0o600)).expect("changed");
     fs::set_permissions(dir.path().join("open.key"), Permissions::from_mode(0o644))
         .expect("changed");
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
         &["artifacts", "keygen", "--out", "release.key"],
         &["artifacts", "keygen", "--out", "release.key"],
         &["artifacts", "keygen", "--out", "nowhere/release.key"],
@@ -57,6 +57,14 @@ fn programs_are_signed_with_a_key_of_their_own() {
         &["artifacts", "sign", "--key", "no.key", "program"],
         &["artifacts", "sign", "--key", "missing.key", "program"],
         &["artifacts", "sign", "--key", "release.key", "missing"],
+        &[
+            "artifacts",
+            "keygen",
+            "--out",
+            "other.key",
+            "--output",
+            "json",
+        ],
     ];
     let seen = commands.map(|args| run_in(dir.path(), "http://x", args, ""));
     let public = seen[0]
