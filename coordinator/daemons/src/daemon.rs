@@ -10,6 +10,7 @@ mod guard;
 mod http;
 mod logs;
 mod notify;
+mod programs;
 pub mod supervisor;
 
 use std::fs;
@@ -24,6 +25,7 @@ use rama_api::endpoints::Server;
 use rama_gateway::gate::{Door, Gate};
 use rama_gateway::tokens::{TokenError, Tokens};
 use rama_net::credentials::{CertificatePaths, CredentialError, Credentials};
+use rama_net::weft::FileServer;
 use rama_net::{Endpoint, EndpointConfig, NetError, Role, Security, StreamHeader};
 use rama_planner::ids::NodeId;
 use tokio::net::TcpListener;
@@ -232,12 +234,13 @@ impl Sockets {
         }
     }
 
-    /// Serves until `stopped`: `routes` over QUIC by role, over HTTP by token.
+    /// Serves until `stopped`: `routes` over QUIC by role, over HTTP by token; `files` to processes
+    /// of the cluster.
     async fn serve(
         self,
         identity: &Identity,
         server: Server,
-        routes: Router,
+        (routes, files): (Router, FileServer),
         stopped: impl Future<Output = ()> + Send,
     ) {
         let over_http = Gate::new(server, identity.door()).before(routes.clone());
@@ -245,10 +248,16 @@ impl Sockets {
         let endpoint = self.endpoint.clone();
         let answers = tokio::spawn(async move {
             while let Some(accepted) = endpoint.accept().await {
-                if accepted.header == StreamHeader::Rpc {
-                    tokio::spawn(rama_rpc::answer(accepted, over_quic.clone()));
-                } else {
-                    accepted.sender.abandon();
+                match accepted.header {
+                    StreamHeader::Rpc => {
+                        tokio::spawn(rama_rpc::answer(accepted, over_quic.clone()));
+                    }
+                    StreamHeader::Weft => {
+                        let files = files.clone();
+                        // Who asked knows how it ended.
+                        tokio::spawn(async move { files.serve(accepted).await });
+                    }
+                    StreamHeader::Worp(_) => accepted.sender.abandon(),
                 }
             }
         });

@@ -14,7 +14,7 @@ use rama_planner::ids::Incarnation;
 use rama_planner::place::Scheduler;
 use rama_planner::records;
 
-use super::{DaemonError, Identity, Listen, Sockets, life, process};
+use super::{DaemonError, Identity, Listen, Sockets, life, process, programs};
 use crate::api::{self, Api};
 use crate::artifacts::{Artifacts, TrustRoots};
 use crate::conductor::{Conductor, Start};
@@ -62,6 +62,7 @@ pub async fn run<M: Metastore>(
     let life = life();
     let sockets = Sockets::bind(&identity, &listen, Role::Conductor, life).await?;
     let artifacts = Artifacts::open(&dir.join("conductor/artifacts"), roots)?;
+    let files = programs::served(&artifacts)?;
     let (snapshots, following) = snapshot::follow(&store, &space);
     let start = Start {
         store: store.clone(),
@@ -89,7 +90,7 @@ pub async fn run<M: Metastore>(
     let (rpc, http) = sockets.ports(&listen);
     tracing::info!(rpc, http, host = listen.host_internal, "conductor started");
     sockets
-        .serve(&identity, Server::Conductor, routes, stopped)
+        .serve(&identity, Server::Conductor, (routes, files), stopped)
         .await;
     following.abort();
     office.abort();

@@ -3,42 +3,29 @@
 //! Relies on [`crate::supervisor`] for slots and on [`crate::machine`] for processes. What must stay
 //! true: workers are told everything in their assignment, and live on when the supervisor ends.
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
-use axum::http::Request;
-use axum::response::Response;
-use futures_util::StreamExt as _;
 use rama_api::endpoints::{Id, Server};
-use rama_api::{Assignment, MetastoreAddress, SecurityFiles, Signature, paths};
-use rama_gateway::chain;
+use rama_api::{Assignment, MetastoreAddress, SecurityFiles};
 use rama_gateway::config::resources;
-use rama_gateway::problem::Problem;
 use rama_metastore::{Metastore, Space};
-use rama_net::{Dial, Endpoint, Role, Roles};
+use rama_net::Role;
 use rama_planner::ids::NodeId;
 use rama_planner::records;
-use rama_planner::store::{Key, Value};
 use rama_planner::view::View;
 
-use super::{DaemonError, Identity, Listen, Sockets, life, logs, process};
+use super::{DaemonError, Identity, Listen, Sockets, life, logs, process, programs};
 use crate::artifacts::{Artifacts, TrustRoots};
 use crate::cgroups::{Cgroups, Limits};
 use crate::cores::Topology;
 use crate::machine::{Machine, Place, Room, Setup, Take};
 use crate::ports::PortRange;
-use crate::snapshot::{self, Snapshots};
+use crate::snapshot;
 use crate::supervisor::{self, SlotName, Start};
 use crate::{rest, routes};
-
-/// The longest answer about a signature.
-const SIGNATURE_BYTES_MAX: usize = 64 << 10;
 
 /// What a supervisor is started with.
 #[derive(Clone, Debug)]
@@ -88,6 +75,7 @@ pub async fn run<M: Metastore>(
     let sockets = Sockets::bind(&identity, &listen, Role::Supervisor, life()).await?;
     let dir = settings.dir.join("supervisor");
     let artifacts = Artifacts::open(&dir.join("artifacts"), settings.roots.clone())?;
+    let files = programs::served(&artifacts)?;
     let (snapshots, following) = snapshot::follow(&settings.store, &settings.space);
     let cgroups = Cgroups::open();
     if let Err(reason) = &cgroups {
@@ -97,7 +85,7 @@ pub async fn run<M: Metastore>(
     let machine = Machine::open(Setup {
         dir: dir.clone(),
         artifacts,
-        fetch: fetch(sockets.endpoint.clone(), snapshots.clone()),
+        fetch: programs::fetch(sockets.endpoint.clone(), snapshots.clone(), node),
         assign: assign(&settings),
         resources: resources(&settings),
         room: Room {
@@ -136,7 +124,7 @@ pub async fn run<M: Metastore>(
     tracing::info!(rpc, http, host = listen.host_internal, %node, "supervisor started");
     let ending = slots.abort_handle();
     let ended = tokio::select! {
-        () = sockets.serve(&identity, Server::Supervisor, routes, stopped) => Ok(()),
+        () = sockets.serve(&identity, Server::Supervisor, (routes, files), stopped) => Ok(()),
         error = slots => Err(DaemonError::Metastore(error.unwrap_or_else(|error| {
             rama_metastore::Error::Closed { attempt: format!("drive the slots: {error}") }
         }))),
@@ -144,90 +132,6 @@ pub async fn run<M: Metastore>(
     ending.abort();
     following.abort();
     ended
-}
-
-/// Programs come from the conductor in office, and who signed them.
-fn fetch(endpoint: Endpoint, snapshots: Snapshots) -> crate::machine::Fetch {
-    Arc::new(move |artifacts: Artifacts, name: String| {
-        let (endpoint, snapshots) = (endpoint.clone(), snapshots.clone());
-        Box::pin(async move {
-            let dial = conductor(&snapshots).await?;
-            if artifacts
-                .find(&name)
-                .map_err(|error| chain(&error))?
-                .is_none()
-            {
-                let answer = ask(&endpoint, &dial, paths::ARTIFACT, &name).await?;
-                take(&artifacts, &name, answer.into_body()).await?;
-            }
-            if !artifacts.wants_signatures() {
-                return Ok(());
-            }
-            let answer = ask(&endpoint, &dial, paths::SIGNATURE, &name).await?;
-            let bytes = to_bytes(answer.into_body(), SIGNATURE_BYTES_MAX).await;
-            let bytes = bytes.map_err(|error| format!("the signature broke off: {error}"))?;
-            let signature: Signature = serde_json::from_slice(&bytes)
-                .map_err(|error| format!("could not read the signature of {name}: {error}"))?;
-            let signed = artifacts.sign(&name, &signature.signature);
-            signed.map_err(|error| chain(&error))
-        })
-    })
-}
-
-async fn ask(endpoint: &Endpoint, dial: &Dial, path: &str, name: &str) -> Result<Response, String> {
-    let request = Request::get(paths::fill(path, &[name])).body(Body::empty());
-    let request = request.map_err(|error| error.to_string())?;
-    let answer = rama_rpc::request(endpoint, dial, request).await;
-    let answer =
-        answer.map_err(|error| format!("could not ask the conductor: {}", chain(&error)))?;
-    if answer.status().is_success() {
-        return Ok(answer);
-    }
-    let status = answer.status();
-    let bytes = to_bytes(answer.into_body(), SIGNATURE_BYTES_MAX).await;
-    let problem = bytes
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    Err(match problem {
-        Some(Problem { detail, .. }) => format!("the conductor answered: {detail}"),
-        None => format!("the conductor answered {status}"),
-    })
-}
-
-/// Stores a program as it comes.
-async fn take(artifacts: &Artifacts, name: &str, body: Body) -> Result<(), String> {
-    let mut upload = artifacts.begin(name).map_err(|error| chain(&error))?;
-    let mut pieces = body.into_data_stream();
-    while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|error| format!("the program broke off: {error}"))?;
-        upload = tokio::task::spawn_blocking(move || upload.write(&piece).map(|()| upload))
-            .await
-            .map_err(|error| error.to_string())?
-            .map_err(|error| chain(&error))?;
-    }
-    let finished = tokio::task::spawn_blocking(move || upload.finish()).await;
-    let finished = finished.map_err(|error| error.to_string())?;
-    finished.map(|_| ()).map_err(|error| chain(&error))
-}
-
-async fn conductor(snapshots: &Snapshots) -> Result<Dial, String> {
-    let snapshot = snapshots.borrow().clone();
-    let Some(Value::Conductor(record)) = snapshot.view.value(&Key::Conductor) else {
-        return Err("no conductor is in office".to_owned());
-    };
-    let host = (
-        record.process.host_internal.as_str(),
-        record.process.rpc_port,
-    );
-    let found = tokio::net::lookup_host(host).await;
-    let address = found
-        .map_err(|error| format!("could not resolve {}: {error}", host.0))?
-        .next();
-    Ok(Dial {
-        address: address.ok_or_else(|| format!("{} has no address", host.0))?,
-        roles: Roles::of(&[Role::Conductor]),
-        node: None,
-    })
 }
 
 /// What a worker of this node is told.

@@ -1,19 +1,28 @@
-//! Programs on their way from a conductor to a supervisor that wants signatures.
+//! Programs on their way from a conductor, or another node, to a supervisor that wants signatures.
 //!
 //! Relies on a whole conductor over an embedded metastore, asked over QUIC.
 
+use std::time::Duration;
+
 use axum::http::Method;
-use rama_metastore::Embedded;
+use rama_metastore::{Embedded, Space};
 use rama_net::certificates::hexadecimal;
-use rama_net::{EndpointConfig, Security};
+use rama_net::{EndpointConfig, Security, StreamHeader};
 use rama_planner::place::Scheduler;
+use rama_planner::records::Supervisor;
+use rama_planner::view::{Event, View};
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::artifacts::TrustRoots;
 use crate::daemon::conductor as office;
+use crate::daemon::{Identity, Listen};
+use crate::snapshot::{self, Snapshot};
 
+const ME: NodeId = NodeId(uuid::Uuid::from_u128(1));
+const OTHER: NodeId = NodeId(uuid::Uuid::from_u128(2));
 const PROGRAM: &[u8] = b"#!/bin/sh\nexit 0\n";
 
 fn pair() -> Ed25519KeyPair {
@@ -112,7 +121,7 @@ impl World {
     /// What a supervisor says to a program before it runs it.
     async fn fetched(&self, node: &str, roots: TrustRoots, name: &str) -> Result<(), String> {
         let artifacts = Artifacts::open(&self.dir.path().join(node), roots).unwrap();
-        let fetch = fetch(self.endpoint.clone(), self.snapshots.clone());
+        let fetch = fetch(self.endpoint.clone(), self.snapshots.clone(), ME);
         crate::machine::fetched(artifacts, fetch, name.to_owned()).await
     }
 }
@@ -238,4 +247,74 @@ async fn what_nobody_knows_is_told_apart_from_what_is_not_alive() {
         (413, Some("too_large")),
         "{said}"
     );
+}
+
+/// An endpoint of a node that nobody proves.
+fn node(id: NodeId) -> Endpoint {
+    let (bind, security) = (([127, 0, 0, 1], 0).into(), Security::InsecureLoopback);
+    let cluster = uuid::Uuid::nil();
+    let config = EndpointConfig::new(bind, security, cluster, id.0, Role::Supervisor, 1);
+    Endpoint::on_tokio(config).unwrap()
+}
+
+/// A cluster without a conductor, where one other node is registered.
+fn without_conductor(port: u16) -> Snapshots {
+    let process = Process {
+        host_internal: "127.0.0.1".into(),
+        rpc_port: port,
+        ..Process::default()
+    };
+    let supervisor = Supervisor {
+        process,
+        ..Supervisor::default()
+    };
+    let mut view = View::default();
+    view.apply(Event {
+        revision: 1,
+        key: Key::Supervisor(OTHER),
+        value: Some(Value::Supervisor(supervisor)),
+    });
+    let snapshot = Snapshot {
+        view,
+        ..Snapshot::default()
+    };
+    tokio::sync::watch::channel(Arc::new(snapshot)).1
+}
+
+/// A node that lost its disk gets its programs back while nobody is the conductor, but nothing that is
+/// forged: neither bytes under a wrong name nor a signature of a stranger.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_conductor_programs_come_from_another_node() {
+    let (dir, trusted) = (tempfile::tempdir().unwrap(), pair());
+    let held = Artifacts::open(&dir.path().join("other"), roots(&trusted)).unwrap();
+    let digest = ring::digest::digest(&ring::digest::SHA256, PROGRAM);
+    let name = hexadecimal(digest.as_ref());
+    let mut upload = held.begin(&name).unwrap();
+    upload.write(PROGRAM).unwrap();
+    let stored = upload.finish().unwrap();
+    let other = node(OTHER);
+    let snapshots = without_conductor(other.local_address().unwrap().port());
+    let files = served(&held).unwrap();
+    let serving = tokio::spawn(async move {
+        while let Some(accepted) = other.accept().await {
+            assert_eq!(accepted.header, StreamHeader::Weft);
+            // A file that is not there ends it early.
+            let _ = files.serve(accepted).await;
+        }
+    });
+    let me = node(ME);
+    let fetched = async |directory: &str| {
+        let artifacts = Artifacts::open(&dir.path().join(directory), roots(&trusted)).unwrap();
+        let fetch = fetch(me.clone(), snapshots.clone(), ME);
+        crate::machine::fetched(artifacts, fetch, name.clone()).await
+    };
+    fetched("unsigned").await.unwrap_err();
+    std::fs::write(held.signature(&name).unwrap(), pair().sign(name.as_bytes())).unwrap();
+    fetched("forged").await.unwrap_err();
+    let signature = hexadecimal(trusted.sign(name.as_bytes()).as_ref());
+    held.sign(&name, &signature).unwrap();
+    fetched("signed").await.unwrap();
+    std::fs::write(stored, "something else").unwrap();
+    fetched("changed").await.unwrap_err();
+    serving.abort();
 }
