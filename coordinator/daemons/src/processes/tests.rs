@@ -35,13 +35,13 @@ async fn a_worker_runs_where_it_is_told_with_the_environment_it_is_given() {
 async fn a_worker_is_found_by_its_slot_and_watched_again() {
     let dir = tempfile::tempdir().unwrap();
     let slot = format!("found/{}", std::process::id());
-    // Not by a shell: while that becomes another program its environment cannot be read.
-    let sleep = Start {
-        program: "/bin/sleep".into(),
-        arguments: vec!["1000".into()],
-        ..shell(dir.path(), &slot, "")
-    };
-    let first = start(&sleep).unwrap();
+    // While a process becomes another program, as it does right after its start, its environment cannot
+    // be read: it is one of ours once it says that it runs. It does so when it opens the pipe.
+    let made = Command::new("mkfifo").arg(dir.path().join("pipe")).status();
+    assert!(made.unwrap().success());
+    let first = start(&shell(dir.path(), &slot, "read line < pipe")).unwrap();
+    let pipe = OpenOptions::new().write(true).open(dir.path().join("pipe"));
+    let _held_open = pipe.unwrap();
     assert_eq!(tagged(&slot), [first.name()]);
     assert_eq!(at(first.name().pid), Some(first.name()));
     let again = watch(first.name()).unwrap();
