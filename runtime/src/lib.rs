@@ -1,7 +1,7 @@
 //! The engine's runtime: what module authors write against, and what runs it.
 //!
 //! Reading order for the author's side: `schema` (what a PState holds, and where it lies), `pstate`
-//! (its name), `path` (reads and writes), `task` (what an author's closure holds), `access` (what a
+//! (its name), `path` (reads and writes), `nav` (the same inside one value), `task` (what an author's closure holds), `access` (what a
 //! task may ask of the engine), `failure` (how an event ends early), `plan` (what clients ask),
 //! `module` and `setup` (what `define` says), `dataflow` and `partition` (the steps of a topology),
 //! `stage` (the same, erased for an engine), `definition` (everything an engine needs to run a module).
@@ -62,6 +62,7 @@ pub mod graph;
 pub mod json_path;
 pub mod manifest;
 pub mod module;
+pub mod nav;
 pub mod partition;
 pub mod path;
 pub mod plan;
@@ -92,6 +93,7 @@ pub use in_process_cluster::{Builder, InProcessCluster};
 pub use json_path::{JsonSelect, PathError};
 pub use message::{AckLevel, Appended};
 pub use module::Module;
+pub use nav::{Nav, Navigator};
 pub use path::{ListPath, ListRange, MapPath, MapRange, SetPath, SetRange, ValuePath};
 pub use plan::{Limits, Plan, SelectError, Selectable, Selection};
 #[doc(hidden)]

@@ -37,6 +37,7 @@ struct Memory {
     task_id: u32,
     task_count: u32,
     reads: Cell<u64>,
+    writes: Cell<u64>,
     random: Cell<u64>,
     microbatch: Cell<Option<u64>>,
 }
@@ -68,6 +69,7 @@ impl<S: Root> TestPState<S> {
             task_id,
             task_count,
             reads: Cell::new(0),
+            writes: Cell::new(0),
             random: Cell::new(0),
             microbatch: Cell::new(None),
         });
@@ -104,6 +106,11 @@ impl<S: Root> TestPState<S> {
     /// How many reads there were so far: gets and scans.
     pub fn reads(&self) -> u64 {
         self.memory.reads.get()
+    }
+
+    /// How many writes there were so far: puts, deletes and range deletes.
+    pub fn writes(&self) -> u64 {
+        self.memory.writes.get()
     }
 
     /// Makes the task believe that it runs this microbatch.
@@ -152,6 +159,7 @@ impl ReadAccess for Memory {
 
 impl Access for Memory {
     fn put(&self, _space: SpaceId, key: &[u8], value: &[u8]) {
+        self.writes.set(self.writes.get() + 1);
         let mut entries = self.entries.borrow_mut();
         match entries.get_mut(key) {
             Some(old) => {
@@ -165,10 +173,12 @@ impl Access for Memory {
     }
 
     fn delete(&self, _space: SpaceId, key: &[u8]) {
+        self.writes.set(self.writes.get() + 1);
         self.entries.borrow_mut().remove(key);
     }
 
     fn delete_range(&self, _space: SpaceId, lo: &[u8], hi: Option<&[u8]>) {
+        self.writes.set(self.writes.get() + 1);
         self.entries
             .borrow_mut()
             .retain(|key, _| key.as_slice() < lo || hi.is_some_and(|hi| key.as_slice() >= hi));

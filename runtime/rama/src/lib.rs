@@ -119,13 +119,13 @@ pub use rama_runtime::{
     Access, AckLevel, Appended, AsKey, Builder, Cluster, DeadLetter, DeadLetterRecord,
     DeadLetterV1, Definition, DefinitionError, Depot, DepotClient, DepotDecl, DepotHandle, Error,
     ErrorKind, EventFailure, Faults, InProcessCluster, Key, KeyError, Limits, List, ListPath,
-    ListRange, LocalPState, Map, MapPath, MapRange, Microbatch, Module, ModuleClient, Outcome,
-    PState, PStateClient, Partition, Plan, Record, RecordError, Result, Root, Schema, SchemaDesc,
-    SelectError, Selectable, Selection, Set, SetPath, SetRange, Setup, Simulated, SimulatedCluster,
-    Simulation, SourceOptions, Start, Status, Stream, Task, TestPState, Topology, Tracked,
-    Untracked, ValuePath, Watch, block_on, record,
+    ListRange, LocalPState, Map, MapPath, MapRange, Microbatch, Module, ModuleClient, Nav,
+    Navigator, Outcome, PState, PStateClient, Partition, Plan, Record, RecordError, Result, Root,
+    Schema, SchemaDesc, SelectError, Selectable, Selection, Set, SetPath, SetRange, Setup,
+    Simulated, SimulatedCluster, Simulation, SourceOptions, Start, Status, Stream, Task,
+    TestPState, Topology, Tracked, Untracked, ValuePath, Watch, block_on, record,
 };
-pub use rama_runtime::{dataflow, definition, graph, manifest, options, path, stage};
+pub use rama_runtime::{dataflow, definition, field, graph, manifest, nav, options, path, stage};
 
 #[doc(hidden)]
 pub use rama_runtime::__private;

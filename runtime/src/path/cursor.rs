@@ -324,8 +324,7 @@ impl Cursor {
                         return;
                     }
                     if index > len {
-                        let pstate = self.pstate.to_owned();
-                        raise(EventFailure::OutOfRange { pstate, index, len });
+                        self.out_of_range(index, len);
                     }
                     access.put(space, header, &(len + 1).to_le_bytes());
                 }
@@ -364,6 +363,21 @@ impl Cursor {
         access.put(space, self.key(), &len.to_le_bytes());
     }
 
+    /// So many elements of this structure, which has a size, went.
+    pub(crate) fn uncount(&self, access: &dyn Access, space: SpaceId, gone: u64) {
+        if gone > 0 {
+            let len = self.tracked_len(access, space);
+            self.set_len(access, space, len.saturating_sub(gone));
+        }
+    }
+
+    /// An index beyond the end of this list was written.
+    #[cold]
+    pub(crate) fn out_of_range(&self, index: u64, len: u64) -> ! {
+        let pstate = self.pstate.to_owned();
+        raise(EventFailure::OutOfRange { pstate, index, len })
+    }
+
     /// Whether this structure has a header that holds its size.
     pub(crate) fn counts(&self) -> bool {
         self.has_header()
@@ -378,8 +392,8 @@ impl Cursor {
         match self.parent() {
             Some(Header::Length) => raise(EventFailure::Unsupported {
                 message: format!(
-                    "an element inside a list of {} cannot be removed; use pop, or a Map with \
-                     numbers as keys",
+                    "an element of a list of {} is not removed through its own path, because the \
+                     later ones move up: use remove_at(task, index) or pop(task) of the list",
                     self.pstate
                 ),
             }),

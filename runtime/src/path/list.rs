@@ -1,9 +1,11 @@
 //! Paths to subindexed lists: every element is an entry of its own, addressed by its index from 0.
 //!
-//! A list grows and shrinks at its end; elements in between can be replaced, not removed.
+//! A list grows and shrinks at its end for the price of one element. Inserting and removing
+//! elsewhere moves every later element, which is a write each; elements that are structures stay
+//! where they are (spec P-16).
 
 use std::marker::PhantomData;
-use std::ops::RangeBounds;
+use std::ops::{Bound, RangeBounds};
 
 use rama_wire::Record;
 
@@ -104,8 +106,72 @@ impl<V: Record> ListPath<V> {
         let element = self.cursor.step::<u64>(&len);
         task.with_scratch(|bytes| {
             value.encode(bytes);
-            element.put_value(access, space, bytes);
+            // Of a list with elements the header is there, and everything above it.
+            if len > 0 {
+                access.put(space, element.key(), bytes);
+                self.cursor.set_len(access, space, len + 1);
+            } else {
+                element.put_value(access, space, bytes);
+            }
         });
+    }
+
+    /// Adds a value at the beginning. Moves every element.
+    pub fn prepend(&self, task: &Task, value: V) {
+        self.insert_at(task, 0, value);
+    }
+
+    /// Puts a value before the element at `index`, or at the end. Moves every later element.
+    pub fn insert_at(&self, task: &Task, index: u64, value: V) {
+        self.splice(task, index..index, [value]);
+    }
+
+    /// Removes the element at `index`, if there is one, and gives it. Moves every later element.
+    pub fn remove_at(&self, task: &Task, index: u64) -> Option<V> {
+        let old = self.at(index).get(task)?;
+        self.splice(task, index..=index, []);
+        Some(old)
+    }
+
+    /// Puts `values` in the place of the elements whose indices lie in `indices`. When there are
+    /// more or fewer of them, every later element moves. Beginning beyond the end fails the event.
+    pub fn splice(
+        &self,
+        task: &Task,
+        indices: impl RangeBounds<u64>,
+        values: impl IntoIterator<Item = V>,
+    ) {
+        let (access, space) = self.cursor.enter(task);
+        let len = self.cursor.tracked_len(access, space);
+        let (from, to) = within(indices, len);
+        if from > len {
+            self.cursor.out_of_range(from, len);
+        }
+        let mut new: Vec<Vec<u8>> = values.into_iter().map(|value| value.to_bytes()).collect();
+        let shifts = new.len() as u64 != to - from;
+        if shifts {
+            new.extend(self.bytes(task, to..len));
+        }
+        let end = from + new.len() as u64;
+        for (index, bytes) in (from..).zip(new) {
+            let element = self.cursor.step::<u64>(&index);
+            element.put_known(access, space, index < len, &bytes);
+        }
+        if shifts && end < len {
+            let gone = MapRange::<u64, V>::new(self.cursor.clone(), end..len);
+            gone.remove(task);
+        }
+    }
+
+    /// The stored bytes of some values.
+    fn bytes(&self, task: &Task, indices: impl RangeBounds<u64>) -> Vec<Vec<u8>> {
+        let range = MapRange::<u64, V>::new(self.cursor.clone(), indices);
+        range.collect(task, |_, value| Ok(value.to_vec()))
+    }
+
+    /// Puts these values in the place of all (spec P-18).
+    pub fn replace(&self, task: &Task, values: impl IntoIterator<Item = V>) {
+        self.splice(task, .., values);
     }
 
     /// Removes the last value and gives it.
@@ -149,6 +215,21 @@ impl<V: Record> ListPath<V> {
     pub fn last_n(&self, n: u64) -> ListRange<V> {
         self.all().last_n(n)
     }
+}
+
+/// The indices as half open range that begins at most where it ends.
+fn within(indices: impl RangeBounds<u64>, len: u64) -> (u64, u64) {
+    let from = match indices.start_bound() {
+        Bound::Included(from) => *from,
+        Bound::Excluded(from) => from.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let to = match indices.end_bound() {
+        Bound::Included(to) => to.saturating_add(1),
+        Bound::Excluded(to) => *to,
+        Bound::Unbounded => len,
+    };
+    (from, to.min(len).max(from))
 }
 
 impl<V: Record> ListRange<V> {

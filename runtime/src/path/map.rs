@@ -132,6 +132,24 @@ impl<K: Key, S: Schema, T: Tracking> MapPath<K, S, T> {
 }
 
 impl<K: Key, V: Record, T: Tracking> MapPath<K, V, T> {
+    /// Puts these elements in the place of all (spec P-18).
+    pub fn replace(&self, task: &Task, elements: impl IntoIterator<Item = (K, V)>) {
+        self.all().replace(task, elements);
+    }
+
+    /// Gives the value under `from` the key `to`, if there is one, replacing what is there (Rama's
+    /// `mapKey`).
+    pub fn rename(
+        &self,
+        task: &Task,
+        from: &(impl AsKey<K> + ?Sized),
+        to: &(impl AsKey<K> + ?Sized),
+    ) {
+        if let Some(value) = self.key(from).take(task) {
+            self.key(to).set(task, value);
+        }
+    }
+
     /// All values, in the order of their keys.
     pub fn values(&self, task: &Task) -> Vec<V> {
         self.all().values(task)

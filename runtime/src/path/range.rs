@@ -113,17 +113,26 @@ impl<K: Key, S: Schema, T: Tracking> MapRange<K, S, T> {
         self.clone().first_n(1).len(task) == 0
     }
 
-    /// Removes all of them, with everything below. Where the size is not tracked, a whole range is
-    /// removed without reading it.
+    /// Removes all of them, with everything below (spec N-13). Where the size is not tracked, a whole
+    /// range is removed without reading it; otherwise its elements are counted once.
     pub fn remove(&self, task: &Task) {
         let (access, space) = self.cursor.enter(task);
-        if self.limit == u64::MAX && !self.cursor.counts() {
-            access.delete_range(space, &self.lo, self.hi.as_deref());
+        let counts = self.cursor.counts();
+        if self.limit != u64::MAX {
+            let keys = self.keys(task);
+            for key in &keys {
+                S::arrive(self.cursor.step::<K>(key)).erase(access, space, S::LEAF);
+            }
+            if counts {
+                self.cursor.uncount(access, space, keys.len() as u64);
+            }
             return;
         }
-        for key in self.keys(task) {
-            S::arrive(self.cursor.step::<K>(&key)).remove(access, space, S::LEAF);
+        if counts {
+            let count = self.len(task);
+            self.cursor.uncount(access, space, count);
         }
+        access.delete_range(space, &self.lo, self.hi.as_deref());
     }
 
     /// For a client: the keys.
@@ -224,7 +233,7 @@ impl<K: Key, S: Schema, T: Tracking> MapRange<K, S, T> {
         }
     }
 
-    fn collect<R>(
+    pub(super) fn collect<R>(
         &self,
         task: &Task,
         read: impl Fn(&[u8], &[u8]) -> Result<R, SelectError>,
@@ -252,6 +261,37 @@ impl<K: Key, V: Record, T: Tracking> MapRange<K, V, T> {
         self.collect(task, |key, value| {
             Ok((K::from_key_bytes(key)?, V::decode(value)?))
         })
+    }
+
+    /// Rewrites each value, in the order of their keys; `None` removes the element. Reads the range
+    /// once, before `change` sees any of it.
+    pub fn rewrite(&self, task: &Task, mut change: impl FnMut(&K, V) -> Option<V>) {
+        for (key, value) in self.entries(task) {
+            let new = change(&key, value);
+            let element = self.cursor.step::<K>(&key);
+            let (access, space) = element.enter(task);
+            match new {
+                Some(value) => task.with_scratch(|bytes| {
+                    value.encode(bytes);
+                    element.put_value(access, space, bytes);
+                }),
+                None => element.remove(access, space, true),
+            }
+        }
+    }
+
+    /// Puts these elements in the place of all that are there (spec N-13). Elements outside of the
+    /// range may be among them.
+    pub fn replace(&self, task: &Task, elements: impl IntoIterator<Item = (K, V)>) {
+        self.remove(task);
+        for (key, value) in elements {
+            let element = self.cursor.step::<K>(&key);
+            let (access, space) = element.enter(task);
+            task.with_scratch(|bytes| {
+                value.encode(bytes);
+                element.put_value(access, space, bytes);
+            });
+        }
     }
 
     /// The element with the smallest key.

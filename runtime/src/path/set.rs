@@ -69,6 +69,12 @@ impl<K: Key, T: Tracking> SetPath<K, T> {
         self.0.clear(task);
     }
 
+    /// Puts these elements in the place of all (spec P-18).
+    pub fn replace(&self, task: &Task, elements: impl IntoIterator<Item = K>) {
+        let elements = elements.into_iter().map(|element| (element, ()));
+        self.0.replace(task, elements);
+    }
+
     /// All elements, in order.
     pub fn elements(&self, task: &Task) -> Vec<K> {
         self.0.keys(task)

@@ -84,6 +84,20 @@ impl<V: Record> ValuePath<V> {
         answer
     }
 
+    /// Reads the value, and stores or removes what `change` answers, unless it answers that it found
+    /// nothing to change.
+    pub(crate) fn rewrite(&self, task: &Task, change: impl FnOnce(Option<V>) -> (Option<V>, bool)) {
+        let (access, space) = self.cursor.enter(task);
+        let old = self.read(access, space);
+        let existed = old.is_some();
+        match change(old) {
+            (_, false) => {}
+            (None, true) if !existed => {}
+            (Some(value), true) => self.write_known(task, existed, &value),
+            (None, true) => self.remove(task),
+        }
+    }
+
     /// Removes the value.
     pub fn remove(&self, task: &Task) {
         let (access, space) = self.cursor.enter(task);
