@@ -6,7 +6,9 @@
 //! across them. Failures do not return: an implementor raises them with [`crate::failure::raise`],
 //! which ends the event.
 
+use std::any::Any;
 use std::ops::ControlFlow;
+use std::rc::Rc;
 
 use rama_wire::{LogId, SpaceId};
 
@@ -73,6 +75,11 @@ pub trait Access: ReadAccess {
 
     /// Adds a value to what the appender of the current record gets back (spec D-19).
     fn ack_return(&self, value: serde_json::Value);
+
+    /// The value that a declared task global has on this task (spec G-1); `None` when it has none.
+    fn task_global(&self, _index: u16) -> Option<Rc<dyn Any>> {
+        None
+    }
 
     /// Appends an encoded record to the partition of a depot on this task (spec D-30).
     fn append(&self, depot: LogId, record: &[u8]);

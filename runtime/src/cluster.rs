@@ -7,21 +7,23 @@
 pub(crate) mod running;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, select, try_join_all};
 use rama_wire::Record;
 
 use crate::client::{DepotClient, ModuleClient, PStateClient};
+use crate::clock::Clock;
 use crate::dead_letters::{self, DeadLetter, DeadLetterRecord, Settling};
 use crate::definition::Definition;
 use crate::depot_def::Depot;
 use crate::error::{Error, Result};
 use crate::host::Timer;
 use crate::in_process_cluster::define;
-use crate::layout::Layout;
+use crate::layout::{Layout, SourceLayout};
 use crate::message::{ClientRequest, Control};
 use crate::module::Module;
 use crate::pstate::PState;
@@ -49,6 +51,7 @@ struct Inner {
     modules: RwLock<BTreeMap<String, Arc<Running>>>,
     timer: Arc<dyn Timer>,
     random: AtomicU64,
+    clock: Arc<Clock>,
     /// The way to a cluster of other processes.
     connection: Option<Connection>,
 }
@@ -80,6 +83,7 @@ impl Cluster {
             modules: RwLock::default(),
             timer,
             random: AtomicU64::new(seed),
+            clock: Arc::default(),
             connection,
         };
         Cluster {
@@ -89,6 +93,11 @@ impl Cluster {
 
     pub(crate) fn downgrade(&self) -> WeakCluster {
         WeakCluster(Arc::downgrade(&self.inner))
+    }
+
+    /// What author code of modules that run in this process is told of the time.
+    pub(crate) fn clock(&self) -> Arc<Clock> {
+        self.inner.clock.clone()
     }
 
     pub(crate) fn connection(&self) -> Option<&Connection> {
@@ -191,6 +200,44 @@ impl Cluster {
         running
             .command(threads, |reply| Control::Resume { topology, reply })
             .await
+    }
+
+    /// For each partition of a depot, from where to where a topology has processed it: what records
+    /// before the end of a range wrote on their tasks can be read (M-16). What they wrote elsewhere
+    /// follows in a moment: tasks commit a microbatch one by one.
+    ///
+    /// # Errors
+    /// `NotFound` when the topology does not consume the depot; `Unavailable` while the module is
+    /// down.
+    pub async fn processed_offsets(
+        &self,
+        module: &str,
+        topology: &str,
+        depot: &str,
+    ) -> Result<Vec<Range<u64>>> {
+        let (running, index) = self.topology_of(module, topology)?;
+        let layout = &running.layout;
+        let mut sources = layout.topologies[usize::from(index)].sources.iter();
+        let named = |source: &SourceLayout| &layout.depots[usize::from(source.depot)];
+        let found = sources.position(|source| {
+            let found = named(source);
+            found.name == depot && found.tick.is_none()
+        });
+        let Some(source) = found else {
+            return Err(Error::not_found(format!(
+                "topology {topology} of {module} has no source {depot} with records"
+            )));
+        };
+        let partitions = named(&layout.topologies[usize::from(index)].sources[source]).partitions;
+        let asked = (0..partitions).map(|task| {
+            running.ask(task, move |reply| ClientRequest::Processed {
+                task,
+                topology: index,
+                source: source as u16,
+                reply,
+            })
+        });
+        try_join_all(asked).await
     }
 
     /// Waits until a topology has processed `count` records since it was first launched, over all

@@ -7,6 +7,7 @@
 //! thorough attempt each event has an overlay of its own above that one, so that a failed event can
 //! be undone and the attempt go on to the next.
 
+use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -18,8 +19,10 @@ use rama_wire::{LogId, SpaceId};
 use crate::access::{Access, Order, ReadAccess, Visit};
 use crate::failure::{EventFailure, raise};
 use crate::layout::Layout;
+use crate::limits;
 use crate::message::Records;
 use crate::task::Task;
+use crate::task_global::Instances;
 
 /// Greater than every encoded key: no key codec gives so many of these bytes in a row.
 const AFTER_ALL_KEYS: [u8; 1024] = [0xff; 1024];
@@ -38,6 +41,7 @@ pub(crate) struct EventContext<E: Env> {
     returns: RefCell<Vec<(u64, serde_json::Value)>>,
     appends: RefCell<Vec<(u16, Records)>>,
     handle: OnceCell<Weak<Task>>,
+    globals: OnceCell<Rc<Instances>>,
 }
 
 impl<E: Env> EventContext<E> {
@@ -61,6 +65,7 @@ impl<E: Env> EventContext<E> {
             returns: RefCell::default(),
             appends: RefCell::default(),
             handle: OnceCell::new(),
+            globals: OnceCell::new(),
         });
         let task = Rc::new(Task::new(context.clone()));
         context
@@ -68,6 +73,14 @@ impl<E: Env> EventContext<E> {
             .set(Rc::downgrade(&task))
             .expect("a new context has no task yet");
         (context, task)
+    }
+
+    /// Gives it the task globals of its task. Once, before any event.
+    pub(crate) fn set_globals(&self, globals: Rc<Instances>) {
+        assert!(
+            self.globals.set(globals).is_ok(),
+            "a task has its globals once"
+        );
     }
 
     /// Begins an attempt with nothing written.
@@ -273,7 +286,7 @@ impl<E: Env> Access for EventContext<E> {
     }
 
     fn now_ms(&self) -> u64 {
-        self.env.wall_ms()
+        self.layout.clock.now_ms(self.env.wall_ms())
     }
 
     fn random_u64(&self) -> u64 {
@@ -293,9 +306,36 @@ impl<E: Env> Access for EventContext<E> {
         self.returns.borrow_mut().push((task.origin(), value));
     }
 
+    fn task_global(&self, index: u16) -> Option<Rc<dyn Any>> {
+        self.globals.get()?.get(index)
+    }
+
     fn append(&self, depot: LogId, record: &[u8]) {
         let depot = self.layout.depot_index(depot);
+        let partitions = self.layout.depots[usize::from(depot)].partitions;
+        if self.task >= partitions {
+            let name = &self.layout.depots[usize::from(depot)].name;
+            raise(EventFailure::Author {
+                message: format!(
+                    "could not append to {name} on task {}: it is global, so that its only \
+                     partition is on task 0; go there first, with global_partition",
+                    self.task
+                ),
+            });
+        }
         let mut appends = self.appends.borrow_mut();
+        let known = appends.iter().map(|(_, records)| records.stored_bytes());
+        if known.sum::<usize>() + record.len() > limits::APPENDS_BYTES_MAX {
+            raise(EventFailure::Author {
+                message: format!(
+                    "could not append to depots of task {}: the batch has given them {} MiB \
+                     already; let it take fewer records, with depot.microbatch.max.records or \
+                     topology.stream.max.events.per.batch",
+                    self.task,
+                    limits::APPENDS_BYTES_MAX >> 20
+                ),
+            });
+        }
         let at = appends
             .iter()
             .position(|(known, _)| *known == depot)

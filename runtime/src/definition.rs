@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rama_core::options::Settings;
 use rama_core::policy::FailurePolicy;
 use rama_core::stream::RetryMode;
 use rama_wire::{LogId, SpaceId};
@@ -22,6 +23,7 @@ use crate::module::Module;
 use crate::schema_desc::SchemaDesc;
 use crate::setup::Setup;
 use crate::stage::{SourceStage, Stage};
+use crate::task_global::GlobalDef;
 use crate::topology_def::{AckAggregate, Start, TopologyKind};
 
 pub use fault::{DefinitionError, Fault};
@@ -37,6 +39,10 @@ pub struct Definition {
     pub pstates: Vec<PStateDef>,
     /// Topologies in the order of declaration.
     pub topologies: Vec<TopologyDef>,
+    /// Values beside the tasks, in the order of declaration.
+    pub globals: Vec<GlobalDef>,
+    /// Options that its code sets (spec O-15).
+    pub options: Settings,
 }
 
 impl Definition {

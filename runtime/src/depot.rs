@@ -146,20 +146,8 @@ fn answer_again<E: Env>(thread: &Thread<E>, append: PendingAppend, index: Index)
     }
 }
 
-/// Appends what topology code gave to depots of this task (D-30).
-pub(crate) fn append_from_topology<E: Env>(
-    thread: &Thread<E>,
-    task: u32,
-    appends: &[(u16, Records)],
-) {
-    if !appends.is_empty()
-        && let Err(error) = write_with_appends(thread, task, WriteBatch::new(), appends)
-    {
-        tracing::error!(%error, task, "could not append from a topology");
-    }
-}
-
-/// One atomic log entry: writes to the store and appends to depots of this task.
+/// One atomic log entry: writes to the store and what topology code appends to depots of this
+/// task (D-30, D-33).
 pub(crate) fn write_with_appends<E: Env>(
     thread: &Thread<E>,
     task: u32,

@@ -72,8 +72,13 @@ impl<T: Record> DepotHandle<T> {
     /// D-30); disallowed depots accept it too.
     ///
     /// # Durability
-    /// The record becomes durable with the event's other writes. A microbatch that is attempted
-    /// again appends again (spec D-34).
+    /// The record comes into the depot with the event's other writes: a reader that sees one can
+    /// see the other, and what a failed event appended is gone with what it wrote. In a microbatch
+    /// that is once, however often it is attempted (Rama: at least once, spec D-34); a stream that
+    /// tries a record again appends again.
+    ///
+    /// # Errors
+    /// The event fails on a task where the depot has no partition: a global one is on task 0.
     pub fn append(&self, task: &Task, record: &T) {
         task.append_record(self.log, record);
     }

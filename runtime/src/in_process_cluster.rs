@@ -241,6 +241,26 @@ impl InProcessCluster {
             .await
     }
 
+    /// Sets the wall clock that module code sees ([`crate::Task::now_ms`]) and stops it there, for
+    /// tests of what waits for a time (T-10). Times of appends, ticks and timeouts stay real.
+    pub fn set_time_ms(&self, now_ms: u64) {
+        self.launcher.cluster.clock().set(now_ms);
+    }
+
+    /// Lets `by` pass on the wall clock that module code sees.
+    ///
+    /// # Errors
+    /// `Invalid` when the clock was never set: it is the real one then.
+    pub fn advance_time(&self, by: Duration) -> Result<()> {
+        let by_ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        match self.launcher.cluster.clock().advance(by_ms) {
+            true => Ok(()),
+            false => Err(Error::invalid(
+                "could not advance the real clock: set a time first, with set_time_ms",
+            )),
+        }
+    }
+
     /// Stops all modules and ends the threads. Everything appended is durable after that.
     ///
     /// # Errors

@@ -139,7 +139,9 @@ impl<E: Env> Launcher<E> {
             .reconcile(&layout::declared(&definition, tasks, threads))
             .await?;
         let dir = self.dir.join(&entry.directory);
-        let layout = Arc::new(Layout::new(definition, &entry));
+        let mut layout = Layout::new(definition, &entry);
+        layout.clock = self.cluster.clock();
+        let layout = Arc::new(layout);
         let settings = self.settings(&name);
         let tuning = Tuning::of(&layout, &settings);
         let given = self.part.as_ref().and_then(|part| part.metrics.clone());

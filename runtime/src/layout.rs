@@ -15,6 +15,7 @@ use rama_core::stream::{RetryMode, TrackerOptions};
 use rama_wire::{LogId, SpaceId};
 
 use crate::catalog::{Declared, DeclaredObject, ModuleEntry};
+use crate::clock::Clock;
 use crate::dead_letters;
 use crate::definition::Definition;
 use crate::stage::{SourceStage, Stage};
@@ -29,6 +30,8 @@ pub(crate) struct Layout {
     pub(crate) pstates: Vec<PStateLayout>,
     pub(crate) topologies: Vec<TopologyLayout>,
     pub(crate) definition: Definition,
+    /// What author code is told of the time.
+    pub(crate) clock: Arc<Clock>,
     /// Index of a PState by its provisional id.
     by_space: BTreeMap<SpaceId, u16>,
     /// Index of a depot by its provisional id.
@@ -141,6 +144,7 @@ impl Layout {
             by_log: by_log.collect(),
             by_space: by_space.collect(),
             definition,
+            clock: Arc::default(),
         };
         layout.depots = layout.depot_layouts(entry);
         layout.pstates = layout.pstate_layouts(entry);

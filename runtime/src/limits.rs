@@ -12,6 +12,10 @@ pub const PENDING_APPENDS_PER_TASK_MAX: usize = 64 * 1024;
 /// Bytes of one encoded record.
 pub const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Bytes that the events of one batch or microbatch may append to the depots of a task. They are
+/// part of one log entry.
+pub const APPENDS_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Bytes of records that one run of a source stage may take.
 pub const SOURCE_SLICE_BYTES: usize = 256 * 1024;
 
@@ -47,3 +51,4 @@ pub const TASKS_MAX: u32 = 1 << 14;
 
 const _: () = assert!(TASKS_MAX.is_power_of_two());
 const _: () = assert!(RECORD_BYTES_MAX < u32::MAX as usize);
+const _: () = assert!(2 * APPENDS_BYTES_MAX < rama_wire::entry::PAYLOAD_BYTES_MAX);

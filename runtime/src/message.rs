@@ -65,6 +65,16 @@ impl Records {
         self.ends.push(self.bytes.len() as u32);
     }
 
+    /// The buffer.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Where each record ends in it.
+    pub(crate) fn ends(&self) -> &[u32] {
+        &self.ends
+    }
+
     /// The buffer, and where each record ends in it.
     pub(crate) fn into_parts(self) -> (Vec<u8>, Vec<u32>) {
         (self.bytes, self.ends.into_vec())
@@ -84,6 +94,11 @@ impl Records {
 
     pub(crate) fn bytes_len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// What they take in a log, about.
+    pub(crate) fn stored_bytes(&self) -> usize {
+        self.bytes.len() + 4 * self.ends.len()
     }
 
     /// The records in order.
@@ -154,6 +169,13 @@ pub(crate) enum ClientRequest {
     DepotInfo {
         task: u32,
         depot: u16,
+        reply: Reply<std::ops::Range<u64>>,
+    },
+    /// From where to where a topology has processed a source on a task (M-16).
+    Processed {
+        task: u32,
+        topology: u16,
+        source: u16,
         reply: Reply<std::ops::Range<u64>>,
     },
     /// Evaluates a plan on the external view (P-32 … P-35).
@@ -296,6 +318,7 @@ impl ClientRequest {
             }
             ClientRequest::ReadDepot { reply, .. } => reply.is_canceled(),
             ClientRequest::DepotInfo { reply, .. } => reply.is_canceled(),
+            ClientRequest::Processed { reply, .. } => reply.is_canceled(),
             ClientRequest::Select { reply, .. } => reply.is_canceled(),
             ClientRequest::Watch { subscription, .. } => subscription.is_over(),
             ClientRequest::DeadLetters { request, .. } => request.is_forgotten(),

@@ -6,6 +6,7 @@
 //! and what a participant prepares holds the new committed id in the same atomic write (M-4).
 
 mod coordinator;
+mod outbox;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -20,11 +21,15 @@ use rama_core::microbatch::{
 };
 use rama_io::{Category, Env};
 use rama_storage::Op;
-use rama_wire::SpaceId;
+#[cfg(any(test, feature = "mutants"))]
+use rama_storage::lsm::WriteBatch;
+use rama_wire::{Index, SpaceId};
 
 use crate::category_queue::Queue;
 use crate::context::EventContext;
 use crate::failure::{EventFailure, guard};
+#[cfg(any(test, feature = "mutants"))]
+use crate::message::Records;
 use crate::message::{Message, MicrobatchHop};
 use crate::stage::{Outbox, Outgoing};
 use crate::task::Task;
@@ -33,6 +38,10 @@ use crate::{origin, system_keys};
 
 pub(crate) use coordinator::{Coordinating, CoordinatorEvent, run as run_coordinator};
 pub(crate) use source::run_tick_record;
+
+/// Records by depot.
+#[cfg(any(test, feature = "mutants"))]
+type Appends = Vec<(u16, Records)>;
 
 /// What reaches a participant loop.
 pub(crate) enum Event {
@@ -119,6 +128,8 @@ struct Driver<E: Env> {
     /// Whether the attempt that runs goes on after a failure.
     thorough: bool,
     source_ids: Vec<SourceId>,
+    /// How far the running attempt goes with each source.
+    consumed: Vec<(SourceId, u64)>,
     out: Outbox,
 }
 
@@ -137,6 +148,7 @@ impl<E: Env> Driver<E> {
             sources: None,
             thorough: false,
             source_ids,
+            consumed: Vec::new(),
             out: Outbox::untracked(thread.layout.tasks, thread.env.random_u64()),
             thread,
             me,
@@ -184,6 +196,10 @@ impl<E: Env> Driver<E> {
                     true => self.me.context.begin_thorough(at.id.0),
                     false => self.me.context.begin(Some(at.id.0)),
                 }
+                self.consumed = sources
+                    .iter()
+                    .map(|range| (range.source, range.to))
+                    .collect();
                 self.sources = Some(source::Work::new(at, sources, ticks));
             }
             ParticipantEffect::OfferHeld => {
@@ -206,25 +222,24 @@ impl<E: Env> Driver<E> {
                 };
                 self.thread.append(abort);
             }
-            ParticipantEffect::PersistCommit { at } => {
-                let commit = Op::Commit {
-                    partition: self.me.task,
-                    slot: self.slot(),
-                    txn: at.id.0,
-                };
-                self.persist(commit, ParticipantInput::CommitApplied { at });
-            }
+            ParticipantEffect::PersistCommit { at } => self.persist_commit(at),
         }
     }
 
-    /// Depot appends of the attempt become part of the log with the prepare: at least once, as
-    /// D-34 says, because an attempt that is prepared may still be given up.
+    /// Depot appends of the attempt are prepared with its writes, and come into their depots with
+    /// the commit: an attempt that is prepared may still be given up.
     fn persist_prepare(&mut self, at: Position) {
         let appends = self.me.context.take_appends();
-        crate::depot::append_from_topology(&self.thread, self.me.task, &appends);
-        let mut batch = self.me.context.take_writes();
+        #[cfg(any(test, feature = "mutants"))]
+        let appends = self.append_too_early(appends);
+        let writes = self.me.context.take_writes();
+        let mut batch = outbox::put(&self.thread.layout, self.slot(), &appends, writes);
         let key = system_keys::committed(self.slot());
         batch.put(SpaceId::SYSTEM, &key, &at.id.0.to_le_bytes());
+        for (source, to) in &self.consumed {
+            let key = system_keys::consumed(self.slot(), source.0);
+            batch.put(SpaceId::SYSTEM, &key, &to.to_le_bytes());
+        }
         let prepare = Op::Prepare {
             partition: self.me.task,
             slot: self.slot(),
@@ -232,13 +247,33 @@ impl<E: Env> Driver<E> {
             attempt: at.attempt.0,
             batch,
         };
-        self.persist(prepare, ParticipantInput::PrepareDurable { at });
+        if let Some(index) = self.thread.append(prepare) {
+            self.tell_when_applied(index, ParticipantInput::PrepareDurable { at });
+        }
     }
 
-    fn persist(&self, op: Op<'_>, then: ParticipantInput) {
-        let Some(index) = self.thread.append(op) else {
-            return;
-        };
+    fn persist_commit(&self, at: Position) {
+        let (task, slot, txn) = (self.me.task, self.slot(), at.id.0);
+        match outbox::commit(&self.thread, outbox::Transaction { task, slot, txn }) {
+            Ok(index) => self.tell_when_applied(index, ParticipantInput::CommitApplied { at }),
+            Err(error) => tracing::error!(%error, task, txn, "could not commit a microbatch"),
+        }
+    }
+
+    /// A mistake: the records are there although the attempt may be given up.
+    #[cfg(any(test, feature = "mutants"))]
+    fn append_too_early(&self, appends: Appends) -> Appends {
+        use crate::mutants::{Mutant, active};
+        if !active(Mutant::AppendsOfPrepared) || appends.is_empty() {
+            return appends;
+        }
+        let (thread, task) = (&self.thread, self.me.task);
+        // A log that is dead is reported by whoever commits.
+        let _ = crate::depot::write_with_appends(thread, task, WriteBatch::new(), &appends);
+        Vec::new()
+    }
+
+    fn tell_when_applied(&self, index: Index, then: ParticipantInput) {
         let (me, thread) = (self.me.clone(), self.thread.clone());
         self.thread
             .when_applied(Category::FlexLatency, index, move || {

@@ -20,6 +20,10 @@ pub enum Mutant {
     EventNotUndone,
     /// A record that failed behind one that is tried again is given up alone.
     DependentGivenUp,
+    /// What an attempt appends to depots is there as soon as it is prepared.
+    AppendsOfPrepared,
+    /// Trimming waits for no topology, whatever the options say.
+    TrimUnconsumed,
 }
 
 thread_local! {

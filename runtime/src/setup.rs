@@ -7,6 +7,8 @@
 mod chain;
 mod check;
 mod draft;
+mod globals;
+mod options;
 
 use std::cell::RefCell;
 use std::marker::PhantomData;

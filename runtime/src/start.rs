@@ -15,11 +15,13 @@ use crate::layout::{Layout, SourceLayout, TopologyLayout};
 use crate::stream_driver::progress;
 use crate::system_keys;
 use crate::topology_def::{Start, TopologyKind};
+use crate::tuning::Tuning;
 
 /// Adds the positions of all sources that have none on this task.
 pub(crate) async fn fix<E: Env>(
     env: &E,
     layout: &Layout,
+    tuning: &Tuning,
     (task, partition): (u32, &Partition<E>),
     batch: &mut WriteBatch,
 ) -> Result<()> {
@@ -36,7 +38,13 @@ pub(crate) async fn fix<E: Env>(
             if known {
                 continue;
             }
-            let at = offset(env, partition, depot.log, source.start).await?;
+            let at = match source.start {
+                Start::Beginning => {
+                    let retention = tuning.retention[usize::from(source.depot)];
+                    retention.beginning(env, partition, depot.log).await?
+                }
+                start => offset(env, partition, depot.log, start).await?,
+            };
             match topology.kind {
                 TopologyKind::Stream => {
                     batch.put(SpaceId::SYSTEM, &key, &progress::encode(at, at));

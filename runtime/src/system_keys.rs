@@ -10,8 +10,11 @@
 //! 's' slot source                 progress and start of a stream source           2 × u64 LE
 //! 'b' slot source                 where a microbatch source begins                u64 LE
 //! 'p' slot                        the stream topology is paused (every task)      nothing
+//! 'q' slot                        what a prepared microbatch appends              outbox.rs
 //! 'i' space                       the PState has got its initial value            nothing
 //! 'a' log producer place          an append of a program outside                  2 × u64 LE
+//! 'c' slot source                 how far a microbatch has committed a source      u64 LE
+//! 'z' log offset                  bytes of the records before the offset          u64 LE
 //! 'o' log partition offset        an open dead letter: its offset in that log     u64 LE
 //! ```
 
@@ -41,10 +44,37 @@ pub(crate) fn microbatch_begin(slot: u16, source: u16) -> [u8; 5] {
     [b'b', a, b, c, d]
 }
 
+/// How far a microbatch topology has committed a source on this task.
+pub(crate) fn consumed(slot: u16, source: u16) -> [u8; 5] {
+    let ([a, b], [c, d]) = (slot.to_be_bytes(), source.to_be_bytes());
+    [b'c', a, b, c, d]
+}
+
+/// The bytes of the records of a log before an offset.
+pub(crate) fn bytes_before(log: LogId, offset: u64) -> [u8; 11] {
+    let mut key = [b'z'; 11];
+    key[1..3].copy_from_slice(&log.0.to_be_bytes());
+    key[3..].copy_from_slice(&offset.to_be_bytes());
+    key
+}
+
+/// The range of all of those of one log.
+pub(crate) fn bytes_of(log: LogId) -> ([u8; 11], [u8; 12]) {
+    let mut end = [0; 12];
+    end[..11].copy_from_slice(&bytes_before(log, u64::MAX));
+    (bytes_before(log, 0), end)
+}
+
 /// The stream topology is paused on this task.
 pub(crate) fn paused(slot: u16) -> [u8; 3] {
     let [a, b] = slot.to_be_bytes();
     [b'p', a, b]
+}
+
+/// What a prepared microbatch appends; in no store, only in what is prepared.
+pub(crate) fn outbox(slot: u16) -> [u8; 3] {
+    let [a, b] = slot.to_be_bytes();
+    [b'q', a, b]
 }
 
 /// The PState of this space has got its initial value.

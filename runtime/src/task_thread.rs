@@ -20,7 +20,7 @@ use rama_core::ids::SourceId;
 use rama_core::microbatch::CoordinatorInput;
 use rama_io::{Category, Env, Receiver, Transport};
 use rama_storage::{Appended, Entry, Group, Op, Partition};
-use rama_wire::{Index, LogId};
+use rama_wire::{Index, LogId, SpaceId};
 
 use crate::category_queue::Queue;
 use crate::client;
@@ -35,9 +35,11 @@ use crate::limits;
 use crate::message::{ClientRequest, Message, Post, Records};
 use crate::metrics::ModuleMetrics;
 use crate::microbatch_driver::{self, Coordinating, CoordinatorEvent, Participating};
+use crate::processed;
 use crate::producers::Producers;
 use crate::stream_driver::progress::Progress;
 use crate::stream_driver::{self, Streaming};
+use crate::task_global::Instances;
 use crate::tuning::Tuning;
 
 pub(crate) use control::pause_by_policy;
@@ -76,6 +78,8 @@ pub(crate) struct TaskState<E: Env> {
     pub(crate) id: u32,
     pub(crate) partition: Partition<E>,
     pub(crate) watches: Watches,
+    /// Its task globals.
+    pub(crate) globals: Rc<Instances>,
     /// Numbered appends that were taken.
     pub(crate) producers: RefCell<Producers>,
     /// Appends accepted and not answered.
@@ -227,6 +231,17 @@ impl<E: Env> Thread<E> {
         Ok(appended)
     }
 
+    /// The value that a prepared transaction – partition, slot, number – puts under a key, if that
+    /// is its first write.
+    pub(crate) fn prepared_first(
+        &self,
+        of: (u32, u16, u64),
+        space: SpaceId,
+        key: &[u8],
+    ) -> Option<Vec<u8>> {
+        self.group.prepared_first(of, space, key)
+    }
+
     /// Waits for the next entry to be durable, and applies everything that is.
     async fn apply_durable(&self) -> Result<(), rama_storage::Error> {
         let next = self.commit.applied_to().next();
@@ -368,6 +383,15 @@ fn serve_client<E: Env>(thread: &Rc<Thread<E>>, request: ClientRequest) {
         ClientRequest::DepotInfo { task, depot, reply } => {
             let log = thread.layout.depots[usize::from(depot)].log;
             let _ = reply.send(Ok(thread.local(task).partition.log_range(log)));
+        }
+        ClientRequest::Processed {
+            task,
+            topology,
+            source,
+            reply,
+        } => {
+            let source = usize::from(source);
+            let _ = reply.send(processed::range(thread, task, topology, source));
         }
         ClientRequest::Select {
             task,

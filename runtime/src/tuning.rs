@@ -11,8 +11,8 @@ use std::time::Duration;
 use rama_core::ids::SourceId;
 use rama_core::microbatch::{CoordinatorLimits, Portion};
 use rama_core::options::{
-    DEPOT_MAX_FETCH, EVENT_CATEGORY_PROPORTIONS, EVENT_TARGET_MILLIS, Level, Objects, PROXY_LIMIT,
-    STREAM_EVENTS_PER_BATCH, Settings, TopologyKind as OptionKind,
+    DEPOT_MAX_FETCH, DEPOT_TRIM_INTERVAL, EVENT_CATEGORY_PROPORTIONS, EVENT_TARGET_MILLIS, Level,
+    Objects, PROXY_LIMIT, STREAM_EVENTS_PER_BATCH, Settings, TopologyKind as OptionKind,
 };
 use rama_core::stream::TrackerLimits;
 use rama_io::CategoryShares;
@@ -20,6 +20,7 @@ use rama_io::CategoryShares;
 use crate::definition::Definition;
 use crate::layout::Layout;
 use crate::topology_def::TopologyKind;
+use crate::trimming::Retention;
 
 /// What holds for one launched module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,10 @@ pub(crate) struct Tuning {
     pub(crate) topologies: Vec<TopologyTuning>,
     /// By depot: records that one event takes.
     pub(crate) fetch_max: Vec<u64>,
+    /// By depot: what is kept of it.
+    pub(crate) retention: Vec<Retention>,
+    /// How often depots are trimmed.
+    pub(crate) trim_every: Duration,
     /// By PState: watches that one task has.
     pub(crate) watches_max: Vec<usize>,
 }
@@ -54,6 +59,7 @@ pub(crate) enum TopologyTuning {
 impl Tuning {
     /// What settings come to for a module.
     pub(crate) fn of(layout: &Layout, settings: &Settings) -> Arc<Tuning> {
+        let settings = &over(&layout.definition.options, settings);
         let depot = |index: usize| Level::Depot(layout.depots[index].name.clone());
         let fetch = |index| settings.whole(&DEPOT_MAX_FETCH, &depot(index));
         let watches = layout.pstates.iter().map(|pstate| {
@@ -68,6 +74,10 @@ impl Tuning {
             topologies: topologies
                 .map(|index| topology(layout, settings, index))
                 .collect(),
+            retention: (0..layout.depots.len())
+                .map(|index| Retention::of(settings, &depot(index)))
+                .collect(),
+            trim_every: Duration::from_secs(settings.whole(&DEPOT_TRIM_INTERVAL, &Level::Module)),
             fetch_max: (0..layout.depots.len()).map(fetch).collect(),
             watches_max: watches.collect(),
         })
@@ -88,6 +98,15 @@ impl Tuning {
             TopologyTuning::Microbatch { .. } => unreachable!("a microbatch has no such batches"),
         }
     }
+}
+
+/// What operators set stands in the place of what the code sets (spec O-15).
+fn over(code: &Settings, operators: &Settings) -> Settings {
+    let mut settings = code.clone();
+    for (level, option, value) in operators.iter() {
+        settings.set(level.clone(), option, value.clone());
+    }
+    settings
 }
 
 fn topology(layout: &Layout, settings: &Settings, index: usize) -> TopologyTuning {

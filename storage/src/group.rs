@@ -29,10 +29,11 @@ use std::task::{Context, Poll};
 
 use futures_util::lock::Mutex;
 use rama_io::Env;
-use rama_wire::{Index, LogId};
+use rama_wire::{Index, LogId, SpaceId};
 
 use crate::entry::{Entry, Op, Prepared};
 use crate::error::{Error, Result};
+use crate::lsm;
 use crate::options::{GroupOptions, Identity};
 use signal::{Loop, Signal};
 use spare::Spare;
@@ -205,6 +206,25 @@ impl<E: Env> Group<E> {
             before,
         };
         Ok(self.append(Entry::new().with(op))?.index)
+    }
+
+    /// The value that a transaction which is prepared and not decided – partition, slot, number –
+    /// puts under a key, if that is its first write: what an engine has to know to commit it.
+    pub fn prepared_first(
+        &self,
+        of: (u32, u16, u64),
+        space: SpaceId,
+        key: &[u8],
+    ) -> Option<Vec<u8>> {
+        let state = self.shared.state.borrow();
+        match state.prepared.get(&of)?.batch.ops().next()? {
+            lsm::Op::Put {
+                space: found,
+                key: at,
+                value,
+            } if (found, at) == (space, key) => Some(value.to_vec()),
+            _ => None,
+        }
     }
 
     /// Writes what is applied to tables, seals what is complete and removes what is not needed.

@@ -125,7 +125,10 @@ pub use rama_runtime::{
     Simulated, SimulatedCluster, Simulation, SourceOptions, Start, Status, Stream, Task,
     TestPState, Topology, Tracked, Untracked, ValuePath, Watch, block_on, record,
 };
-pub use rama_runtime::{dataflow, definition, field, graph, manifest, nav, options, path, stage};
+pub use rama_runtime::{MakeError, TaskContext, TaskGlobal};
+pub use rama_runtime::{
+    dataflow, definition, field, graph, helpers, manifest, nav, options, path, stage,
+};
 
 #[doc(hidden)]
 pub use rama_runtime::__private;

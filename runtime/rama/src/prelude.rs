@@ -9,5 +9,5 @@ pub use crate::ClientConfig;
 pub use rama_runtime::{
     AckLevel, Cluster, Depot, DepotClient, Faults, InProcessCluster, Key, List, Map, Module,
     PState, PStateClient, Partition, Record, Schema, Set, Setup, Simulation, SourceOptions, Start,
-    Task, TestPState,
+    Task, TaskContext, TaskGlobal, TestPState,
 };

@@ -34,28 +34,29 @@ impl Work {
         }
     }
 
-    /// Brings the records of the next slice into memory.
+    /// Brings the records of the next slice into memory. Where trimming does not wait for this
+    /// topology, it goes on at the first that is still there (D-39).
     pub(super) async fn warm<E: Env>(
-        &self,
+        &mut self,
         thread: &Thread<E>,
         topology: u16,
         task: u32,
     ) -> Result<(), EventFailure> {
         let topology = &thread.layout.topologies[usize::from(topology)];
-        let Some(range) = self.ranges.last() else {
-            return Ok(());
-        };
-        match topology
-            .sources
-            .iter()
-            .find(|source| source.id == range.source.0)
-        {
-            Some(source) => {
-                let log = thread.layout.depots[usize::from(source.depot)].log;
-                thread.warm(task, log, range.from).await
+        while let Some(range) = self.ranges.last_mut() {
+            let mut sources = topology.sources.iter();
+            let Some(source) = sources.find(|source| source.id == range.source.0) else {
+                return Ok(());
+            };
+            let log = thread.layout.depots[usize::from(source.depot)].log;
+            let start = thread.local(task).partition.log_range(log).start;
+            range.from = range.from.max(start);
+            if range.from < range.to {
+                return thread.warm(task, log, range.from).await;
             }
-            None => Ok(()),
+            self.ranges.pop();
         }
+        Ok(())
     }
 
     /// Runs one slice, of one record when it is to be thorough; `true` when nothing is left.

@@ -77,6 +77,29 @@ impl Decoder<'_> {
                     reply,
                 })
             }
+            Request::Processed {
+                task,
+                topology,
+                source,
+            } => {
+                self.task(task)?;
+                let found = self.layout.topologies.get(usize::from(topology));
+                let found = found.and_then(|found| found.sources.get(usize::from(source)));
+                let depot = found
+                    .ok_or_else(|| odd(format!("source {source} of a topology")))?
+                    .depot;
+                self.partition(task, depot)?;
+                let range = |range: std::ops::Range<u64>| Answer::Range {
+                    start: range.start,
+                    end: range.end,
+                };
+                ask(range, |reply| ClientRequest::Processed {
+                    task,
+                    topology,
+                    source,
+                    reply,
+                })
+            }
             Request::Select { task, pstate, plan } => {
                 let plan = self.plan(task, pstate, &plan)?;
                 ask(Answer::Selected, |reply| ClientRequest::Select {

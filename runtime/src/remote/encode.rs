@@ -83,6 +83,19 @@ fn client(request: ClientRequest) -> (Request, Option<Waiting>) {
             let request = Request::DepotInfo { task, depot };
             (request, Some(Waiting::Range(reply)))
         }
+        ClientRequest::Processed {
+            task,
+            topology,
+            source,
+            reply,
+        } => {
+            let request = Request::Processed {
+                task,
+                topology,
+                source,
+            };
+            (request, Some(Waiting::Range(reply)))
+        }
         ClientRequest::Select {
             task,
             pstate,

@@ -72,6 +72,11 @@ pub(crate) enum Request {
     Resume {
         topology: u16,
     },
+    Processed {
+        task: u32,
+        topology: u16,
+        source: u16,
+    },
 }
 
 /// What answers.

@@ -59,6 +59,14 @@ fn frames() -> Vec<Frame> {
             id: 4,
             request: Request::Pause { topology: 1 },
         },
+        Frame::Request {
+            id: 12,
+            request: Request::Processed {
+                task: 0,
+                topology: 0,
+                source: 0,
+            },
+        },
         Frame::Cancel { id: 5 },
         Frame::Answer {
             id: 6,

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rama_wire::LogId;
 
 use super::draft::{DepotDraft, Draft, Ids, PStateDraft, SourceDraft, TopologyDraft};
+use super::{globals, options};
 use crate::dead_letters;
 use crate::definition::{
     Definition, DefinitionError, DepotDef, DepotKind, Fault, PStateDef, SourceDef, TopologyDef,
@@ -19,9 +20,11 @@ use crate::graph::Place;
 pub(super) fn finish(mut draft: Draft) -> Result<Definition, DefinitionError> {
     let mut faults = Vec::new();
     check_depots(&draft.depots, &mut faults);
+    globals::check(&draft.globals, &draft.depots, &mut faults);
     check_pstates(&draft, &mut faults);
     check_paths(&draft, &mut faults);
     check_topologies(&draft, &mut faults);
+    let options = options::check(&draft, &mut faults);
     if !faults.is_empty() {
         return Err(DefinitionError {
             module: draft.module,
@@ -46,6 +49,8 @@ pub(super) fn finish(mut draft: Draft) -> Result<Definition, DefinitionError> {
         depots,
         pstates,
         topologies,
+        globals: draft.globals,
+        options,
     })
 }
 
@@ -222,7 +227,13 @@ fn check_paths(draft: &Draft, faults: &mut Vec<Fault>) {
 }
 
 /// Names are addressed in URLs, printed in columns and told apart by their first characters (O-10).
-fn check_name(object: &str, name: &str, prefix: &str, place: Place, faults: &mut Vec<Fault>) {
+pub(super) fn check_name(
+    object: &str,
+    name: &str,
+    prefix: &str,
+    place: Place,
+    faults: &mut Vec<Fault>,
+) {
     let mut fault = |problem: String, fix: String| {
         faults.push(Fault {
             object: object.to_owned(),
@@ -256,7 +267,7 @@ fn check_name(object: &str, name: &str, prefix: &str, place: Place, faults: &mut
     }
 }
 
-fn twice<'a>(
+pub(super) fn twice<'a>(
     first: &mut BTreeMap<&'a str, Place>,
     object: &str,
     name: &'a str,

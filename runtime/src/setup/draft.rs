@@ -11,6 +11,7 @@ use rama_core::policy::FailurePolicy;
 use rama_core::stream::RetryMode;
 use rama_wire::{LogId, Record, SpaceId};
 
+use super::options::OptionDraft;
 use crate::definition::{DepotKind, KeyPlacement};
 use crate::depot_def::{Depot, Placement, RecordDesc};
 use crate::graph::{Graph, NodeKind, Place};
@@ -18,6 +19,7 @@ use crate::pstate::{LocalPState, PState};
 use crate::schema::Root;
 use crate::schema_desc::SchemaDesc;
 use crate::stage::{SourceStage, Stage};
+use crate::task_global::GlobalDef;
 use crate::topology_def::{AckAggregate, SourceOptions, Start, TopologyKind};
 
 /// Provisional ids by name, dense from 1.
@@ -42,6 +44,8 @@ pub(super) struct Draft {
     pub(super) pstates: Vec<PStateDraft>,
     pub(super) paths: Vec<PathDraft>,
     pub(super) topologies: Vec<TopologyDraft>,
+    pub(super) globals: Vec<GlobalDef>,
+    pub(super) options: Vec<OptionDraft>,
 }
 
 /// A declared depot.
@@ -120,6 +124,8 @@ impl Draft {
             pstates: Vec::new(),
             paths: Vec::new(),
             topologies: Vec::new(),
+            globals: Vec::new(),
+            options: Vec::new(),
         }
     }
 

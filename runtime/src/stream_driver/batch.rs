@@ -79,11 +79,45 @@ async fn run_work<E: Env>(
             run_tick_record(&*topology.sources[source].first, &me.handle, &mut out)
         }
         Work::Delivery { source, delivery } => {
+            let Some(delivery) = still_there(thread, me, source, delivery) else {
+                return Ok(());
+            };
             let log = thread.layout.depots[usize::from(topology.sources[source].depot)].log;
             thread.warm(me.task, log, delivery.from).await?;
             run_delivery(thread, me, (source, delivery), slice, origins)
         }
     }
+}
+
+/// The records of a delivery that trimming has left there: where it does not wait for this
+/// topology, the others count as done (D-39).
+fn still_there<E: Env>(
+    thread: &Thread<E>,
+    me: &Streaming<E>,
+    source: usize,
+    mut delivery: Delivery,
+) -> Option<Delivery> {
+    let topology = &thread.layout.topologies[usize::from(me.topology)];
+    let depot = &thread.layout.depots[usize::from(topology.sources[source].depot)];
+    let start = thread.local(me.task).partition.log_range(depot.log).start;
+    let gone = delivery.from..start.min(delivery.to);
+    if !gone.is_empty() {
+        let home = origin::home(source, me.task);
+        let ack = |offset| Ack {
+            origin: Origin {
+                record: delivery.tree(offset).0,
+                home,
+            },
+            edges: delivery.root_edge(offset),
+        };
+        let (returns, acks) = (Vec::new(), gone.clone().map(ack).collect());
+        let (name, task, count) = (&topology.name, me.task, gone.end - gone.start);
+        tracing::warn!(topology = %name, task, depot = %depot.name, count, "records are trimmed");
+        thread.metrics.on_skipped(me.topology, count);
+        delivery.from = gone.end;
+        me.on_message(thread, StreamMessage::Settled { returns, acks });
+    }
+    (delivery.from < delivery.to).then_some(delivery)
 }
 
 fn run_delivery<E: Env>(

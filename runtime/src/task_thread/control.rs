@@ -189,6 +189,7 @@ fn stop<E: Env>(thread: &Rc<Thread<E>>, reply: Reply<()>) {
         for stream in task.streams.iter().flatten() {
             stream.note_progress(thread);
         }
+        task.globals.close();
     }
     if thread.commit.poison().is_none() {
         thread.save_progress();

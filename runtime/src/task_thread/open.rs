@@ -32,7 +32,9 @@ use crate::remote::serve::Served;
 use crate::stream_driver::progress::Progress;
 use crate::stream_driver::{self, Streaming};
 use crate::system_keys;
+use crate::task_global::{self, Instances};
 use crate::topology_def::TopologyKind;
+use crate::trimming;
 use crate::tuning::{TopologyTuning, Tuning};
 
 /// What a task thread is started with.
@@ -73,6 +75,8 @@ pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<BTree
         cluster,
         group: index,
     };
+    // Before the data is touched: a launch that fails here leaves nothing behind.
+    let globals = Instances::make(&env, &layout, &partitions)?;
     let opened = Group::open(&env, &dir, identity, &partitions, storage).await;
     let (group, recovered) = opened.map_err(|error| {
         let text = format!(
@@ -84,9 +88,10 @@ pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<BTree
     })?;
     let tasks = partitions
         .iter()
-        .map(|&task| task_state(&env, &layout, &group, task));
+        .zip(globals)
+        .map(|(&task, globals)| task_state(&env, &layout, &group, (task, globals)));
     let tasks = tasks.collect::<Result<Vec<_>>>()?;
-    initialize(&env, &layout, &group, &tasks).await?;
+    initialize(&env, &layout, &tuning, (&group, &tasks)).await?;
     let hosts_coordinators = layout.thread_of(0) == index;
     let coordinators = layout
         .topologies
@@ -170,7 +175,7 @@ fn task_state<E: Env>(
     env: &E,
     layout: &Arc<Layout>,
     group: &Group<E>,
-    task: u32,
+    (task, globals): (u32, Rc<Instances>),
 ) -> Result<TaskState<E>> {
     let partition = group.partition(task)?;
     let mut streams = Vec::new();
@@ -179,6 +184,7 @@ fn task_state<E: Env>(
         let topology = topology as u16;
         let store = partition.store().clone();
         let context = EventContext::new(env.clone(), store, layout.clone(), task, topology);
+        context.0.set_globals(globals.clone());
         let (stream, participant) = match found.kind {
             TopologyKind::Stream => (
                 Some(Streaming::new(
@@ -204,6 +210,7 @@ fn task_state<E: Env>(
         producers: RefCell::new(producers),
         partition,
         watches: Watches::default(),
+        globals,
         pending_appends: Cell::new(0),
         letters: RefCell::default(),
         record_bytes: layout.depots.iter().map(|_| Cell::new(0)).collect(),
@@ -217,8 +224,8 @@ fn task_state<E: Env>(
 async fn initialize<E: Env>(
     env: &E,
     layout: &Layout,
-    group: &Group<E>,
-    tasks: &[TaskState<E>],
+    tuning: &Tuning,
+    (group, tasks): (&Group<E>, &[TaskState<E>]),
 ) -> Result<()> {
     let mut entry = Entry::new();
     for task in tasks {
@@ -243,7 +250,7 @@ async fn initialize<E: Env>(
             }
         }
         let partition = (task.id, &task.partition);
-        crate::start::fix(env, layout, partition, &mut batch).await?;
+        crate::start::fix(env, layout, tuning, partition, &mut batch).await?;
         if !batch.is_empty() {
             entry.push(Op::Write {
                 partition: task.id,
@@ -264,6 +271,7 @@ impl<E: Env> Thread<E> {
     fn start_loops(self: &Rc<Self>, recovered: &Recovered) -> Result<()> {
         self.spawn(Category::Replication, serve_log(self.clone()));
         self.spawn(Category::Client, serve_clients(self.clone()));
+        self.spawn(Category::Background, trimming::run(self.clone()));
         control::recover_pauses(self)?;
         for coordinator in self.coordinators.iter().flatten() {
             self.start_coordinator(coordinator)?;
@@ -279,6 +287,10 @@ impl<E: Env> Thread<E> {
             for stream in task.streams.iter().flatten() {
                 stream_driver::boot(self, stream)?;
                 let run = stream_driver::run(self.clone(), stream.clone());
+                self.spawn(Category::LowLatency, run);
+            }
+            for ticking in task.globals.ticking() {
+                let run = task_global::run_ticks(self.clone(), place, ticking);
                 self.spawn(Category::LowLatency, run);
             }
             for depot in 0..self.layout.depots.len() {

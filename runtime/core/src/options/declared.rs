@@ -39,6 +39,18 @@ declare! {
         Switch { default: true },
         "Whether an ACK append fails with the first failed attempt of a stream, although a retry may \
          succeed; otherwise it waits for the retries.";
+    DEPOT_EXCESS: Depot, "depot.excess.proportion",
+        Whole { default: 25, min: 0, max: 1000, unit: "percent" },
+        "How much more than its limits a partition may hold before it is trimmed to them.";
+    DEPOT_MAX_AGE: Depot, "depot.max.age.millis",
+        Whole { default: 0, min: 0, max: 1 << 53, unit: "ms" },
+        "Records older than this are trimmed; 0: at any age they stay.";
+    DEPOT_MAX_BYTES: Depot, "depot.max.bytes.per.partition",
+        Whole { default: 0, min: 0, max: 1 << 53, unit: "bytes" },
+        "About so many bytes of the newest records of a partition are kept; 0: all.";
+    DEPOT_MAX_ENTRIES: Depot, "depot.max.entries.per.partition",
+        Whole { default: 0, min: 0, max: 1 << 53, unit: "records" },
+        "So many of the newest records of a partition are kept; 0: all.";
     DEPOT_MAX_FETCH: Depot, "depot.max.fetch",
         Whole { default: 512, min: 1, max: 65_536, unit: "records" },
         "How many records of a partition one event takes.";
@@ -52,6 +64,13 @@ declare! {
     MICROBATCH_MAX_RECORDS: Depot, "depot.microbatch.max.records",
         Whole { default: 16_384, min: 1, max: 16_777_216, unit: "records" },
         "How many records of a partition one microbatch takes.";
+    DEPOT_TRIM_COORDINATE: Depot, "depot.trim.coordinate.local.topologies",
+        Switch { default: true },
+        "Whether records stay until every topology of the module has processed them; otherwise one \
+         that lags goes on at the first record still there.";
+    DEPOT_TRIM_INTERVAL: Module, "depot.trim.interval.seconds",
+        Whole { default: 60, min: 1, max: 86_400, unit: "s" },
+        "How often depots with limits are looked at, and trimmed.";
     PROXY_LIMIT: PState, "pstate.proxy.limit",
         Whole { default: 20_000, min: 1, max: 1_000_000, unit: "watches" },
         "How many watches of the PState one task has; more are refused.";

@@ -204,7 +204,9 @@ fn streams_take_turns_as_often_as_is_set_now() {
         assert_eq!(turns(&cluster, &seen, &slow).await, 11);
         // However fast, a batch of one event is one event.
         set(Level::Module, EVENT_TARGET_MILLIS.name, 1000).await;
-        set(topology("left"), STREAM_EVENTS_PER_BATCH.name, 1).await;
+        for name in ["left", "right"] {
+            set(topology(name), STREAM_EVENTS_PER_BATCH.name, 1).await;
+        }
         assert!(turns(&cluster, &seen, &fast).await > 1);
     });
 }
