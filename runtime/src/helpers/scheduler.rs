@@ -43,7 +43,9 @@ pub type Due = (u64, u64);
 ///     m.tick_depot(TICKS, Duration::from_secs(1));
 ///     let mut mb = m.microbatch("reminders");
 ///     let (waiting, sent) = (Scheduler::declare(&mut mb, WAITING), mb.pstate(SENT));
-///     mb.source(REMINDERS).each(move |task, (at_ms, text)| waiting.schedule(task, at_ms, text));
+///     mb.source(REMINDERS).each(move |task, (at_ms, text)| {
+///         waiting.schedule(task, at_ms, text);
+///     });
 ///     mb.source(TICKS).all_partition().each(move |task, ()| {
 ///         let due = waiting.take(task, 1000);
 ///         sent.update(task, |so_far| [so_far.unwrap_or_default(), due].concat());
