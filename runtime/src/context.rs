@@ -350,12 +350,12 @@ impl<E: Env> Access for EventContext<E> {
 }
 
 /// The committed state of one task, for clients (P-29).
-pub(crate) struct ExternalView<'a, E: Env> {
-    pub(crate) store: &'a Store<E>,
+pub(crate) struct ExternalView<'a, R> {
+    pub(crate) store: &'a R,
     pub(crate) layout: &'a Layout,
 }
 
-impl<E: Env> ReadAccess for ExternalView<'_, E> {
+impl<R: lsm::Read> ReadAccess for ExternalView<'_, R> {
     fn get(&self, space: SpaceId, key: &[u8], with: &mut dyn FnMut(Option<&[u8]>)) {
         let space = self.layout.pstates[usize::from(self.layout.pstate_index(space))].space;
         must("read an entry", self.store.get(space, key, with));

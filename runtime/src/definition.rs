@@ -20,6 +20,7 @@ use rama_wire::{LogId, SpaceId};
 use crate::depot_def::{Placement, PlacementError, RecordDesc};
 use crate::graph::{Graph, Place};
 use crate::module::Module;
+use crate::plan::Functions;
 use crate::schema_desc::SchemaDesc;
 use crate::setup::Setup;
 use crate::stage::{SourceStage, Stage};
@@ -43,6 +44,8 @@ pub struct Definition {
     pub globals: Vec<GlobalDef>,
     /// Options that its code sets (spec O-15).
     pub options: Settings,
+    /// What clients may call by name in what they select (spec P-34).
+    pub functions: Functions,
 }
 
 impl Definition {

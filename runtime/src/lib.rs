@@ -100,7 +100,10 @@ pub use message::{AckLevel, Appended};
 pub use module::Module;
 pub use nav::{Nav, Navigator};
 pub use path::{ListPath, ListRange, MapPath, MapRange, SetPath, SetRange, ValuePath};
-pub use plan::{Limits, Plan, SelectError, Selectable, Selection};
+pub use plan::{
+    Applied, Callable, Function, FunctionDef, Functions, Limits, Plan, SelectError, Selectable,
+    Selection, Viewed, ViewedValue,
+};
 #[doc(hidden)]
 pub use private as __private;
 pub use pstate::{LocalPState, PState};

@@ -26,6 +26,10 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// Requests that the client loop answers before it yields.
 pub const CLIENT_SLICE: usize = 64;
 
+/// Selects of more than one page that a task thread has under way; each holds a snapshot and what it
+/// found. What comes then is answered in one event.
+pub const PAGED_SELECTS_MAX: usize = 32;
+
 /// Messages that the inbox loop sorts before it yields.
 pub const INBOX_SLICE: usize = 256;
 

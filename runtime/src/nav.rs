@@ -109,6 +109,17 @@ type Steps<S, T, C> = Arc<dyn Walk<S, T, C>>;
 /// let lists = small.update(|n| n.unwrap_or(0) + 1).apply(lists);
 /// assert_eq!(lists.unwrap()["a"], [9, 4, 7]);
 /// ```
+///
+/// What is computed cannot be written, and where nothing is yet nothing can be read (N-5):
+///
+/// ```compile_fail,E0277
+/// let sizes = rama_runtime::nav::inside::<Vec<Vec<u8>>>().all().view(|list| list.len());
+/// sizes.set(3); // this path leads to something computed, so nothing can be written there
+/// ```
+/// ```compile_fail,E0277
+/// let new = rama_runtime::nav::inside::<Vec<u8>>().after_elem();
+/// new.select(&vec![1]); // this path leads to a place where nothing is yet
+/// ```
 pub struct Nav<S, T, C = (), M = Both> {
     steps: Steps<S, T, C>,
     mode: PhantomData<fn() -> M>,

@@ -9,6 +9,10 @@
 
 mod encoding;
 mod evaluate;
+mod function;
+mod several;
+
+use std::sync::Arc;
 
 use rama_wire::{KeyError, KeyShape, RecordError};
 
@@ -16,7 +20,10 @@ use crate::failure::EventFailure;
 use crate::path::{Cursor, Span};
 
 pub use encoding::rows;
-pub use evaluate::{Limits, evaluate};
+pub use evaluate::{Evaluation, Ground, Limits, evaluate, evaluate_on};
+pub(crate) use function::Call;
+pub use function::{Applied, Callable, Function, FunctionDef, Functions, Role};
+pub use several::{Viewed, ViewedValue};
 
 /// A physical read of one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +49,15 @@ pub enum Plan {
     Count(Scan),
     /// One row for each element.
     Scan(Scan),
+    /// The rows of a plan for values, each through functions that the module registers.
+    Through {
+        /// A [`Plan::Get`] or a [`Plan::Scan`] of values.
+        plan: Box<Plan>,
+        /// What each value goes through, in order.
+        calls: Vec<Call>,
+    },
+    /// One row for each plan, with its answer: all of them as of one moment.
+    Several(Vec<Plan>),
 }
 
 /// Some elements of a structure, in order.
@@ -92,14 +108,20 @@ pub struct Selection<O> {
     pstate: &'static str,
     route: Option<Vec<u8>>,
     plan: Plan,
-    decode: fn(&[u8]) -> Result<O, SelectError>,
+    /// Why it cannot be sent, if so.
+    fault: Option<SelectError>,
+    decode: Decode<O>,
 }
+
+type Decode<O> = Arc<dyn Fn(&[u8]) -> Result<O, SelectError> + Send + Sync>;
 
 impl<O> Clone for Selection<O> {
     fn clone(&self) -> Self {
         Selection {
             route: self.route.clone(),
             plan: self.plan.clone(),
+            fault: self.fault.clone(),
+            decode: self.decode.clone(),
             ..*self
         }
     }
@@ -109,14 +131,15 @@ impl<O> Selection<O> {
     pub(crate) fn new(
         cursor: &Cursor,
         plan: Plan,
-        decode: fn(&[u8]) -> Result<O, SelectError>,
+        decode: impl Fn(&[u8]) -> Result<O, SelectError> + Send + Sync + 'static,
     ) -> Selection<O> {
         let route = cursor.route().map(<[u8]>::to_vec);
         Selection {
             pstate: cursor.pstate(),
             route,
             plan,
-            decode,
+            fault: None,
+            decode: Arc::new(decode),
         }
     }
 
@@ -134,6 +157,14 @@ impl<O> Selection<O> {
     /// What to evaluate there.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// Whether it can be sent: several paths lead to one partition of one PState.
+    pub fn check(&self) -> Result<(), SelectError> {
+        match &self.fault {
+            Some(fault) => Err(fault.clone()),
+            None => Ok(()),
+        }
     }
 
     /// Understands what [`evaluate`] answered.
@@ -164,6 +195,34 @@ pub enum SelectError {
     BadAnswer {
         /// What is wrong with it.
         what: &'static str,
+    },
+    /// The plan names a function that the module does not register.
+    #[error(
+        "could not call function {name}: the module registers {known}; register it in define, \
+         m.function({name}, …), or update the module"
+    )]
+    NoFunction {
+        /// The name.
+        name: String,
+        /// The names of those it registers.
+        known: String,
+    },
+    /// The function is registered with other types.
+    #[error(
+        "could not call function {name}: it is registered as {registered}; build the client with \
+         the constant that the running module has"
+    )]
+    OtherFunction {
+        /// The name.
+        name: String,
+        /// Its types where it is registered.
+        registered: String,
+    },
+    /// Several paths do not lead to one partition of one PState.
+    #[error("{what}; select them one by one")]
+    Apart {
+        /// How they differ.
+        what: String,
     },
     /// The answer would exceed a limit.
     #[error(
@@ -214,3 +273,6 @@ pub(crate) fn flag(answer: &[u8]) -> Result<bool, SelectError> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@ use crate::dataflow::{Begin, Flow};
 use crate::definition::{Definition, DefinitionError, DepotKind, KeyPlacement};
 use crate::depot_def::{Depot, DepotHandle, Partition, PlacementError};
 use crate::graph::Place;
+use crate::plan::{Function, FunctionDef};
 use crate::pstate::{LocalPState, PState};
 use crate::schema::{Map, Root, Schema, Tracking};
 use crate::topology_def::{Kind, Microbatch, SourceOptions, Stream};
@@ -101,6 +102,18 @@ impl Setup {
         self.draft
             .borrow_mut()
             .declare_depot(DepotDraft::new(depot, kind, placement));
+    }
+
+    /// Registers the code of a function that clients name in filters and views (spec P-34). It runs
+    /// on the task that has the data and should be short; a panic ends the one select.
+    #[track_caller]
+    pub fn function<I: Record, O: Record, A: Record>(
+        &mut self,
+        function: Function<I, O, A>,
+        run: impl Fn(&I, &A) -> O + Send + Sync + 'static,
+    ) {
+        let declared = (FunctionDef::of(function, run), Place::of_caller());
+        self.draft.borrow_mut().functions.push(declared);
     }
 
     /// Declares a stream topology: record by record, in milliseconds, at least once (spec §7).

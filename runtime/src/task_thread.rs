@@ -65,6 +65,8 @@ pub(crate) struct Thread<E: Env> {
     group: Group<E>,
     peers: Arc<[Arc<dyn Post>]>,
     clients: Queue<ClientRequest>,
+    /// Selects that are being read page by page.
+    pub(crate) paged_selects: Cell<usize>,
     coordinators: Vec<Option<Rc<Coordinating>>>,
     /// By topology: whether it is a stream that an operator or a policy paused.
     paused: Vec<Cell<bool>>,
@@ -399,8 +401,7 @@ fn serve_client<E: Env>(thread: &Rc<Thread<E>>, request: ClientRequest) {
             plan,
             reply,
         } => {
-            thread.metrics.on_select(thread.index);
-            let _ = reply.send(client::select::evaluate(thread, task, pstate, &plan));
+            client::select::serve(thread, task, pstate, &plan, reply);
         }
         ClientRequest::Watch {
             task,

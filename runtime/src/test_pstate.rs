@@ -12,7 +12,7 @@ use rama_wire::{LogId, SpaceId, hash};
 
 use crate::access::{Access, Order, ReadAccess, Visit};
 use crate::failure::{EventFailure, raise};
-use crate::plan::{Limits, SelectError, Selectable, evaluate};
+use crate::plan::{Functions, Ground, Limits, SelectError, Selectable, evaluate_on};
 use crate::pstate::{LocalPState, PState};
 use crate::schema::Root;
 use crate::task::Task;
@@ -93,9 +93,24 @@ impl<S: Root> TestPState<S> {
 
     /// What a client's select would answer. The path may come from a `PState` constant of any name.
     pub fn select<T: Selectable>(&self, path: T) -> Result<T::Output, SelectError> {
+        self.select_with(&Functions::default(), path)
+    }
+
+    /// The same of a module that registers these functions.
+    pub fn select_with<T: Selectable>(
+        &self,
+        functions: &Functions,
+        path: T,
+    ) -> Result<T::Output, SelectError> {
         let selection = path.selection();
-        let answer = evaluate(&*self.memory, SPACE, selection.plan(), Limits::default())?;
-        selection.decode(&answer)
+        selection.check()?;
+        let ground = Ground {
+            read: &*self.memory,
+            space: SPACE,
+            functions,
+            limits: Limits::default(),
+        };
+        selection.decode(&evaluate_on(ground, selection.plan())?)
     }
 
     /// What reads the partition: for plans made elsewhere, such as by `json_path`.

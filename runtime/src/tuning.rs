@@ -12,7 +12,8 @@ use rama_core::ids::SourceId;
 use rama_core::microbatch::{CoordinatorLimits, Portion};
 use rama_core::options::{
     DEPOT_MAX_FETCH, DEPOT_TRIM_INTERVAL, EVENT_CATEGORY_PROPORTIONS, EVENT_TARGET_MILLIS, Level,
-    Objects, PROXY_LIMIT, STREAM_EVENTS_PER_BATCH, Settings, TopologyKind as OptionKind,
+    Objects, PROXY_LIMIT, SELECT_PAGE_SIZE, STREAM_EVENTS_PER_BATCH, Settings,
+    TopologyKind as OptionKind,
 };
 use rama_core::stream::TrackerLimits;
 use rama_io::CategoryShares;
@@ -38,6 +39,8 @@ pub(crate) struct Tuning {
     pub(crate) trim_every: Duration,
     /// By PState: watches that one task has.
     pub(crate) watches_max: Vec<usize>,
+    /// By PState: elements that a select reads in one event.
+    pub(crate) page_elements: Vec<u64>,
 }
 
 /// What holds for a topology.
@@ -66,6 +69,10 @@ impl Tuning {
             let level = Level::PState(pstate.name.clone());
             settings.whole(&PROXY_LIMIT, &level) as usize
         });
+        let pages = layout.pstates.iter().map(|pstate| {
+            let level = Level::PState(pstate.name.clone());
+            settings.whole(&SELECT_PAGE_SIZE, &level)
+        });
         let topologies = 0..layout.topologies.len();
         let target = settings.whole(&EVENT_TARGET_MILLIS, &Level::Module);
         Arc::new(Tuning {
@@ -80,6 +87,7 @@ impl Tuning {
             trim_every: Duration::from_secs(settings.whole(&DEPOT_TRIM_INTERVAL, &Level::Module)),
             fetch_max: (0..layout.depots.len()).map(fetch).collect(),
             watches_max: watches.collect(),
+            page_elements: pages.collect(),
         })
     }
 

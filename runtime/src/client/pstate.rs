@@ -59,11 +59,13 @@ impl<S: Root> PStateClient<S> {
         PStateClient { within, ..self }
     }
 
-    /// What the path leads to, as committed: a value or `None`, a size, the elements of a range.
+    /// What the path leads to, as committed: a value or `None`, a size, the elements of a range. A
+    /// tuple or a `Vec` of paths into one partition answers all of them as of one moment.
     ///
     /// # Errors
-    /// `Invalid` when the path belongs to another PState or does not begin with a key; `Rejected`
-    /// when the PState is private; `Unavailable` while the module is down.
+    /// `Invalid` when the path belongs to another PState, does not begin with a key or calls a
+    /// function that the module does not register; `Rejected` when the PState is private or such a
+    /// function failed; `Unavailable` while the module is down.
     pub fn select<P: Selectable>(
         &self,
         path: P,
@@ -134,6 +136,10 @@ impl<S: Root> PStateClient<S> {
     }
 
     fn target<O>(&self, selection: &Selection<O>) -> Result<(std::sync::Arc<Running>, u16, u32)> {
+        selection.check().map_err(|fault| {
+            let text = format!("could not read {} by several paths at once", self.name);
+            Error::invalid(text).caused_by(fault)
+        })?;
         if selection.pstate() != self.name {
             let text = format!(
                 "could not read {} by a path of {}",

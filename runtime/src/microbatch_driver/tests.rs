@@ -188,7 +188,10 @@ fn many_poison_records_are_given_up_once_over_power_cuts() {
                 let count = seen(&cluster, value).await.unwrap_or(0);
                 let most = u64::from(!is_poison(value));
                 let least = if sure.contains(&value) { most } else { 0 };
-                assert!((least..=most).contains(&count), "seed {seed}: {count} of {value}");
+                assert!(
+                    (least..=most).contains(&count),
+                    "seed {seed}: {count} of {value}"
+                );
                 let letters = given_up.iter().filter(|found| found.data[1] == value);
                 let letters = letters.count() as u64;
                 assert!(letters <= 1 - most, "seed {seed}: {letters} of {value}");

@@ -10,7 +10,7 @@ use std::ops::{Bound, RangeBounds};
 use rama_wire::Record;
 
 use super::{Cursor, MapRange, WholeValue, not_a_value, unaligned};
-use crate::plan::{Plan, Selectable, Selection, count};
+use crate::plan::{Callable, Plan, Selectable, Selection, Viewed, count};
 use crate::schema::Schema;
 use crate::task::Task;
 
@@ -256,6 +256,17 @@ impl<V: Record> ListRange<V> {
     /// The values with their indices.
     pub fn entries(&self, task: &Task) -> Vec<(u64, V)> {
         self.0.entries(task)
+    }
+
+    /// For a client: of these, those that satisfy a function that the module registers, with their
+    /// indices.
+    pub fn filter(&self, wanted: impl Callable<V, bool>) -> Viewed<u64, V> {
+        self.0.filter(wanted)
+    }
+
+    /// For a client: what a function that the module registers makes of each value, with the indices.
+    pub fn view<U: Record>(&self, view: impl Callable<V, U>) -> Viewed<u64, U> {
+        self.0.view(view)
     }
 
     /// For a client: the values with their indices.

@@ -10,7 +10,9 @@ use rama_wire::{Key, Record, RecordError};
 
 use super::{Child, Cursor, Span, bounds, unaligned, walk};
 use crate::access::Order;
-use crate::plan::{Each, Plan, Scan, SelectError, Selectable, Selection, Take, count, rows};
+use crate::plan::{
+    Callable, Each, Plan, Scan, SelectError, Selectable, Selection, Take, Viewed, count, rows,
+};
 use crate::schema::{List, Map, Marker, Never, Schema, Set, Tracked, Tracking};
 use crate::task::Task;
 
@@ -302,6 +304,17 @@ impl<K: Key, V: Record, T: Tracking> MapRange<K, V, T> {
     /// The element with the greatest key.
     pub fn last(&self, task: &Task) -> Option<(K, V)> {
         self.clone().last_n(1).entries(task).pop()
+    }
+
+    /// For a client: of these, those whose value satisfies a function that the module registers. It
+    /// runs on the task; what it leaves out is not sent. After `first_n` fewer may be left.
+    pub fn filter(&self, wanted: impl Callable<V, bool>) -> Viewed<K, V> {
+        Viewed::new(&self.cursor, self.scan(Take::Entries)).filter(wanted)
+    }
+
+    /// For a client: what a function that the module registers makes of each value, in its place.
+    pub fn view<U: Record>(&self, view: impl Callable<V, U>) -> Viewed<K, U> {
+        Viewed::new(&self.cursor, self.scan(Take::Entries)).view(view)
     }
 
     /// For a client: the values.

@@ -9,7 +9,7 @@ use rama_wire::{Record, SpaceId};
 
 use super::{Cursor, unaligned};
 use crate::access::Access;
-use crate::plan::{Plan, Selectable, Selection, rows};
+use crate::plan::{Callable, Plan, Selectable, Selection, ViewedValue, rows};
 use crate::task::Task;
 
 /// A path to a value of type `V`.
@@ -110,6 +110,17 @@ impl<V: Record> ValuePath<V> {
         let old = self.read(access, space)?;
         self.cursor.remove(access, space, true);
         Some(old)
+    }
+
+    /// For a client: the value, if it satisfies a function that the module registers. It runs on the
+    /// task.
+    pub fn filter(&self, wanted: impl Callable<V, bool>) -> ViewedValue<V> {
+        ViewedValue::new(&self.cursor).filter(wanted)
+    }
+
+    /// For a client: what a function that the module registers makes of the value.
+    pub fn view<U: Record>(&self, view: impl Callable<V, U>) -> ViewedValue<U> {
+        ViewedValue::new(&self.cursor).view(view)
     }
 
     fn read(&self, access: &dyn Access, space: SpaceId) -> Option<V> {

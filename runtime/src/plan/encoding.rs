@@ -1,7 +1,8 @@
 //! The bytes of plans and of answers.
 //!
 //! ```text
-//! plan    version u8 = 1 | kind u8 | fields; byte strings are a u32 length and their bytes
+//! plan    version u8 | kind u8 | fields; byte strings are a u32 length and their bytes
+//!         version 1: what reads one place; version 2: functions, and several plans in one
 //! answer  version u8 = 1 | row count u32 | rows: key length u32, key, value length u32, value
 //! ```
 //! All numbers are little endian. Nothing is believed: lengths are checked against what is left,
@@ -9,75 +10,104 @@
 
 use rama_wire::KeyShape;
 
-use super::{Plan, Scan, SelectError, Take};
+use super::{Call, Plan, Role, Scan, SelectError, Take};
 use crate::access::Order;
 use crate::path::Span;
 
 const VERSION: u8 = 1;
 
+/// The version of plans that call functions or hold several.
+const VERSION_OF_CALLS: u8 = 2;
+
+/// Functions that one value may go through.
+const CALLS_MAX: usize = 16;
+
+/// Plans in one.
+pub(super) const PLANS_MAX: usize = 64;
+
+/// Bytes of a function's name.
+const NAME_BYTES_MAX: usize = 256;
+
 /// No key of a path is longer.
 const KEY_BYTES_MAX: usize = 64 << 10;
 
 impl Plan {
-    /// The plan as bytes.
+    /// The plan as bytes, in the oldest version that can say it.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = vec![VERSION];
+        let version = match self {
+            Plan::Through { .. } | Plan::Several(_) => VERSION_OF_CALLS,
+            _ => VERSION,
+        };
+        let mut out = vec![version];
+        self.put(&mut out);
+        out
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
         match self {
             Plan::Get { key } => {
                 out.push(0);
-                put_bytes(&mut out, key);
+                put_bytes(out, key);
             }
             Plan::Exists { key, single } => {
                 out.extend([1, u8::from(*single)]);
-                put_bytes(&mut out, key);
+                put_bytes(out, key);
             }
             Plan::Len { key } => {
                 out.push(2);
-                put_bytes(&mut out, key);
+                put_bytes(out, key);
             }
             Plan::Count(scan) => {
                 out.push(3);
-                put_scan(&mut out, scan);
+                put_scan(out, scan);
             }
             Plan::Scan(scan) => {
                 out.push(4);
-                put_scan(&mut out, scan);
+                put_scan(out, scan);
+            }
+            Plan::Through { plan, calls } => {
+                out.extend([5, calls.len() as u8]);
+                calls.iter().for_each(|call| put_call(out, call));
+                plan.put(out);
+            }
+            Plan::Several(plans) => {
+                out.extend([6, plans.len() as u8]);
+                plans.iter().for_each(|plan| plan.put(out));
             }
         }
-        out
     }
 
     /// The plan that the bytes hold.
     pub fn from_bytes(bytes: &[u8]) -> Result<Plan, SelectError> {
         let mut input = Input(bytes);
-        if input.byte()? != VERSION {
-            return Err(SelectError::BadPlan {
-                what: "an unknown version",
-            });
+        let version = input.byte()?;
+        if !(VERSION..=VERSION_OF_CALLS).contains(&version) {
+            return bad("an unknown version");
         }
         let plan = match input.byte()? {
-            0 => Plan::Get { key: input.key()? },
-            1 => Plan::Exists {
-                single: input.flag()?,
-                key: input.key()?,
-            },
-            2 => Plan::Len { key: input.key()? },
-            3 => Plan::Count(input.scan()?),
-            4 => Plan::Scan(input.scan()?),
-            _ => {
-                return Err(SelectError::BadPlan {
-                    what: "an unknown kind",
-                });
-            }
+            6 if version == VERSION_OF_CALLS => Plan::Several(input.plans()?),
+            kind => input.call_or_read(kind, version)?,
         };
         if input.0.is_empty() {
             Ok(plan)
         } else {
-            Err(SelectError::BadPlan {
-                what: "bytes after its end",
-            })
+            bad("bytes after its end")
         }
     }
+}
+
+fn bad<T>(what: &'static str) -> Result<T, SelectError> {
+    Err(SelectError::BadPlan { what })
+}
+
+fn put_call(out: &mut Vec<u8>, call: &Call) {
+    out.push(match call.role {
+        Role::Filter => 0,
+        Role::View => 1,
+    });
+    put_bytes(out, call.name.as_bytes());
+    out.extend_from_slice(&call.fingerprint.to_le_bytes());
+    put_bytes(out, &call.argument);
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -141,10 +171,80 @@ impl<'a> Input<'a> {
         let len = u32::from_le_bytes(self.array()?) as usize;
         if len > KEY_BYTES_MAX {
             return Err(SelectError::BadPlan {
-                what: "a key longer than 64 KiB",
+                what: "a key or an argument longer than 64 KiB",
             });
         }
         Ok(self.take(len)?.to_vec())
+    }
+
+    fn plans(&mut self) -> Result<Vec<Plan>, SelectError> {
+        let count = usize::from(self.byte()?);
+        if count == 0 || count > PLANS_MAX {
+            return bad("not between 1 and 64 plans");
+        }
+        let mut plans = Vec::with_capacity(count);
+        for _ in 0..count {
+            let kind = self.byte()?;
+            plans.push(self.call_or_read(kind, VERSION_OF_CALLS)?);
+        }
+        Ok(plans)
+    }
+
+    /// A plan that reads one place, through functions or not.
+    fn call_or_read(&mut self, kind: u8, version: u8) -> Result<Plan, SelectError> {
+        if kind != 5 || version != VERSION_OF_CALLS {
+            return self.read(kind);
+        }
+        let count = usize::from(self.byte()?);
+        if count == 0 || count > CALLS_MAX {
+            return bad("not between 1 and 16 functions");
+        }
+        let mut calls = Vec::with_capacity(count);
+        for _ in 0..count {
+            calls.push(self.call()?);
+        }
+        let kind = self.byte()?;
+        let plan = self.read(kind)?;
+        match &plan {
+            Plan::Get { .. } => {}
+            Plan::Scan(scan) if scan.structure.is_none() => {}
+            _ => return bad("functions of what is no value"),
+        }
+        let plan = Box::new(plan);
+        Ok(Plan::Through { plan, calls })
+    }
+
+    fn read(&mut self, kind: u8) -> Result<Plan, SelectError> {
+        Ok(match kind {
+            0 => Plan::Get { key: self.key()? },
+            1 => Plan::Exists {
+                single: self.flag()?,
+                key: self.key()?,
+            },
+            2 => Plan::Len { key: self.key()? },
+            3 => Plan::Count(self.scan()?),
+            4 => Plan::Scan(self.scan()?),
+            _ => return bad("an unknown kind"),
+        })
+    }
+
+    fn call(&mut self) -> Result<Call, SelectError> {
+        let role = match self.byte()? {
+            0 => Role::Filter,
+            1 => Role::View,
+            _ => return bad("a function that neither filters nor views"),
+        };
+        let len = u32::from_le_bytes(self.array()?) as usize;
+        if len > NAME_BYTES_MAX {
+            return bad("a function with a name longer than 256 bytes");
+        }
+        let name = str::from_utf8(self.take(len)?).or(bad("a function whose name is no text"))?;
+        Ok(Call {
+            role,
+            name: name.to_owned(),
+            fingerprint: u64::from_le_bytes(self.array()?),
+            argument: self.key()?,
+        })
     }
 
     fn scan(&mut self) -> Result<Scan, SelectError> {

@@ -25,6 +25,7 @@ pub(super) fn finish(mut draft: Draft) -> Result<Definition, DefinitionError> {
     check_paths(&draft, &mut faults);
     check_topologies(&draft, &mut faults);
     let options = options::check(&draft, &mut faults);
+    check_functions(&draft, &mut faults);
     if !faults.is_empty() {
         return Err(DefinitionError {
             module: draft.module,
@@ -51,6 +52,7 @@ pub(super) fn finish(mut draft: Draft) -> Result<Definition, DefinitionError> {
         topologies,
         globals: draft.globals,
         options,
+        functions: draft.functions.into_iter().map(|(def, _)| def).collect(),
     })
 }
 
@@ -223,6 +225,15 @@ fn check_paths(draft: &Draft, faults: &mut Vec<Fault>) {
             place: path.place,
             first,
         });
+    }
+}
+
+fn check_functions(draft: &Draft, faults: &mut Vec<Fault>) {
+    let mut first = BTreeMap::new();
+    for (function, place) in &draft.functions {
+        let object = format!("function {}", function.name);
+        check_name(&object, &function.name, "", *place, faults);
+        twice(&mut first, &object, &function.name, *place, faults);
     }
 }
 

@@ -15,6 +15,7 @@ use super::options::OptionDraft;
 use crate::definition::{DepotKind, KeyPlacement};
 use crate::depot_def::{Depot, Placement, RecordDesc};
 use crate::graph::{Graph, NodeKind, Place};
+use crate::plan::FunctionDef;
 use crate::pstate::{LocalPState, PState};
 use crate::schema::Root;
 use crate::schema_desc::SchemaDesc;
@@ -46,6 +47,7 @@ pub(super) struct Draft {
     pub(super) topologies: Vec<TopologyDraft>,
     pub(super) globals: Vec<GlobalDef>,
     pub(super) options: Vec<OptionDraft>,
+    pub(super) functions: Vec<(FunctionDef, Place)>,
 }
 
 /// A declared depot.
@@ -126,6 +128,7 @@ impl Draft {
             topologies: Vec::new(),
             globals: Vec::new(),
             options: Vec::new(),
+            functions: Vec::new(),
         }
     }
 

@@ -160,3 +160,19 @@ fn the_graph_is_drawn_as_the_code_reads() {
         .replace(file!(), "tests.rs");
     insta::assert_snapshot!(graph);
 }
+
+/// P-34: a name stands for one function.
+#[test]
+fn a_function_is_registered_once() {
+    const HALF: Function<u64, u64> = Function::named("half");
+    let text = told(|m| {
+        m.function(HALF, |n, ()| n / 2);
+        m.function(HALF, |n, ()| n / 3);
+        m.function(Function::<u64, u64>::named(""), |n, ()| *n);
+    });
+    assert!(text.contains("function half is declared twice"), "{text}");
+    assert!(text.contains("function  has no name"), "{text}");
+    let made = Definition::of(&Made(|m| m.function(HALF, |n, ()| n / 2))).unwrap();
+    let names: Vec<String> = made.functions.iter().map(|f| format!("{f:?}")).collect();
+    assert_eq!(names, ["half(u64, ()) -> u64"]);
+}

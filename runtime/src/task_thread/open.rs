@@ -116,6 +116,7 @@ pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<BTree
         draining: Cell::new(false),
         grown: RefCell::default(),
         clients: Queue::default(),
+        paged_selects: Cell::new(0),
         tuning: RefCell::new(tuning),
         loops: RefCell::default(),
         env,

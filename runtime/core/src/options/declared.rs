@@ -74,6 +74,10 @@ declare! {
     PROXY_LIMIT: PState, "pstate.proxy.limit",
         Whole { default: 20_000, min: 1, max: 1_000_000, unit: "watches" },
         "How many watches of the PState one task has; more are refused.";
+    SELECT_PAGE_SIZE: PState, "pstate.yielding.select.page.size",
+        Whole { default: 1000, min: 1, max: 1_000_000, unit: "elements" },
+        "How many elements of the PState a select reads before others have their turn; it goes on \
+         over a snapshot.";
     MICROBATCH_EMPTY_SLEEP: Microbatch, "topology.microbatch.empty.sleep.time.millis",
         Whole { default: 0, min: 0, max: 86_400_000, unit: "ms" },
         "Without new records an empty microbatch runs after so long; 0: never. New records end the \
