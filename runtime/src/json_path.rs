@@ -9,14 +9,16 @@
 //! What must stay true: a path means the same here and as a typed path; an error names the step and
 //! what is allowed in its place.
 
+mod call;
 mod compile;
+mod part;
 mod range;
 mod value;
 
 use rama_wire::KeyError;
 use serde_json::Value;
 
-use crate::plan::{Plan, SelectError, rows};
+use crate::plan::{Functions, Plan, SelectError, rows};
 use crate::schema_desc::{KeyCodec, SchemaDesc, ValueCodec};
 use value::Step;
 
@@ -71,6 +73,14 @@ pub enum PathError {
         /// Its fields.
         fields: String,
     },
+    /// A function cannot be called where the path calls it.
+    #[error("step {step} of the path: {cause}")]
+    Function {
+        /// Position of the step, from 0.
+        step: usize,
+        /// Why not.
+        cause: String,
+    },
     /// The path ends at a structure, which is never sent whole.
     #[error(
         "the path ends at {place}, which is subindexed and never sent whole; add {allowed} or the \
@@ -114,7 +124,17 @@ pub(crate) enum Render {
 
 /// Makes a plan of a path through a schema.
 pub fn compile(schema: &SchemaDesc, path: &Value) -> Result<JsonSelect, PathError> {
-    compile::compile(schema, path)
+    compile_with(schema, &Functions::default(), path)
+}
+
+/// The same of a module that registers functions: `["filterPred", "name"]` and `["view", "name"]`,
+/// with an argument if they take one, right after the stored values they are called on.
+pub fn compile_with(
+    schema: &SchemaDesc,
+    functions: &Functions,
+    path: &Value,
+) -> Result<JsonSelect, PathError> {
+    compile::compile(schema, functions, path)
 }
 
 impl JsonSelect {

@@ -94,7 +94,8 @@ impl Cluster {
 
 fn compile(running: &Running, pstate: u16, path: &Value) -> Result<JsonSelect> {
     let definition = &running.layout.definition.pstates[usize::from(pstate)];
-    json_path::compile(&definition.schema, path).map_err(|error| {
+    let functions = &running.layout.definition.functions;
+    json_path::compile_with(&definition.schema, functions, path).map_err(|error| {
         let (name, module) = (&definition.name, &running.layout.module);
         Error::invalid(format!(
             "could not follow the path {path} in {name} of {module}"

@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::range::{Call, Pick, Ranged, encode, ranged};
 use super::value::{self, Step};
-use super::{JsonSelect, PathError, Render};
+use super::{JsonSelect, PathError, Render, call};
 use crate::access::Order;
 use crate::path::{Span, bounds};
-use crate::plan::{Plan, Scan, Take};
+use crate::plan::{Functions, Plan, Scan, Take};
 use crate::schema_desc::{KeyCodec, SchemaDesc, ValueCodec};
 
 const ON_MAP: &str = "a key, [\"must\", k], [\"all\"], [\"mapKeys\"], [\"mapVals\"], [\"first\"], \
@@ -40,12 +40,16 @@ struct Place<'a> {
 }
 
 /// A read that has been decided on; later steps may still narrow a range of a map.
-struct Read {
-    plan: Plan,
-    render: Render,
+pub(super) struct Read {
+    pub(super) plan: Plan,
+    pub(super) render: Render,
 }
 
-pub(super) fn compile(schema: &SchemaDesc, path: &Value) -> Result<JsonSelect, PathError> {
+pub(super) fn compile(
+    schema: &SchemaDesc,
+    functions: &Functions,
+    path: &Value,
+) -> Result<JsonSelect, PathError> {
     let steps = path.as_array().ok_or_else(|| PathError::NotAList {
         found: path.to_string(),
     })?;
@@ -74,11 +78,13 @@ pub(super) fn compile(schema: &SchemaDesc, path: &Value) -> Result<JsonSelect, P
                     read = next;
                     at += 1;
                 }
+                at += call::through(&mut read, &steps[at..], at, functions)?;
                 return finish(place.route, read, &steps[at..], at);
             }
         }
     }
-    let read = place.end()?;
+    let mut read = place.end()?;
+    at += call::through(&mut read, &steps[at..], at, functions)?;
     finish(place.route, read, &steps[at..], at)
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rama_wire::Record;
 use serde_json::{Value, json};
 
-use super::{Step, compile, value};
-use crate::plan::{Limits, Plan, evaluate};
+use super::{Step, compile, compile_with, value};
+use crate::plan::{Function, FunctionDef, Functions, Ground, Limits, Plan, evaluate, evaluate_on};
 use crate::schema::{List, Map, Root, Schema, Set};
 use crate::test_pstate::TestPState;
 
@@ -101,6 +101,70 @@ fn vectors_of_the_specification_hold_inside_a_value() {
     check(abc(), json!([["mapKey", "b"]]), json!(["b"]));
     check(json!([1, 2]), json!([["setElem", 3]]), json!([]));
     check(abc(), json!([["view", "size"]]), json!([3]));
+}
+
+/// §17.1 and §3: what else can be said about one value: collected values, parts, indices, branches.
+#[test]
+fn further_navigators_work_inside_a_value() {
+    let check = |value: Value, path: Value, wanted: Value| {
+        assert_eq!(Value::from(inside(value, path.clone())), wanted, "{path}");
+    };
+    let ab = || json!({ "a": 1, "b": 2 });
+    // {a 1 b 2}: collectOne(key b).key a → [2 1]
+    check(ab(), json!([["collectOne", "b"], "a"]), json!([[2, 1]]));
+    // {a 1 b 2}: collect(mapKeys).multiPath(a,b).putCollected xyz.collectOne stay
+    let path = json!([
+        ["collect", ["mapKeys"]],
+        ["multiPath", "a", "b"],
+        ["putCollected", "xyz"],
+        ["collectOne", ["stay"]]
+    ]);
+    let wanted = json!([[["a", "b"], "xyz", 1, 1], [["a", "b"], "xyz", 2, 2]]);
+    check(ab(), path, wanted);
+    let gone = json!([["putval", 7], "a", ["dispenseCollected"]]);
+    check(ab(), gone, json!([1]));
+    let list = || json!([5, 6, 7, 8]);
+    check(
+        json!([5, 6]),
+        json!([["indexedVals"]]),
+        json!([[0, 5], [1, 6]]),
+    );
+    check(list(), json!([["index", 3]]), json!([3]));
+    check(list(), json!([["index", 4]]), json!([]));
+    check(
+        list(),
+        json!([["filteredList", ["filterLessThan", 7]]]),
+        json!([[5, 6]]),
+    );
+    check(list(), json!([["subset", 6, 9]]), json!([[6]]));
+    check(
+        list(),
+        json!([["sortedSetRangeFrom", 6, 2]]),
+        json!([[6, 7]]),
+    );
+    check(
+        list(),
+        json!([["sortedSetRangeTo", 8, { "inclusive?": true, "max-amt": 1 }]]),
+        json!([[8]]),
+    );
+    check(ab(), json!([["subMap", "b", "c"]]), json!([{ "b": 2 }]));
+    check(
+        ab(),
+        json!([["sorted-map-range", "a", "b"]]),
+        json!([{ "a": 1 }]),
+    );
+    let numbers = json!({ "1": 1, "10": 10, "2": 2, "7": 7 });
+    let two = json!([["sortedMapRange", 2, 10, { "inclusive-end?": true }], ["mapVals"]]);
+    check(numbers.clone(), two, json!([10, 2, 7]));
+    check(
+        numbers,
+        json!([["sortedMapRangeTo", 10, 2]]),
+        json!([{ "2": 2, "7": 7 }]),
+    );
+    let arms = json!(["condPath", ["must", "z"], "a", ["must", "b"], "b"]);
+    check(ab(), json!([arms]), json!([2]));
+    let up = json!(["continueThenStay", ["mapVals"]]);
+    check(ab(), json!([up]), json!([1, 2, { "a": 1, "b": 2 }]));
 }
 
 fn shop() -> TestPState<Map<String, Map<u64, String>>> {
@@ -240,6 +304,83 @@ fn the_route_is_the_first_key() {
     );
 }
 
+fn functions() -> Functions {
+    const LONGER: Function<String, bool, u64> = Function::named("longer");
+    const LENGTH: Function<String, u64> = Function::named("length");
+    [
+        FunctionDef::of(LONGER, |text, than| text.len() as u64 > *than),
+        FunctionDef::of(LENGTH, |text, ()| text.len() as u64),
+    ]
+    .into_iter()
+    .collect()
+}
+
+/// P-34: filters and views by the name of a function run on the task; what follows, on their answers.
+#[test]
+fn functions_are_called_by_name() {
+    let state = shop();
+    let functions = functions();
+    state
+        .local()
+        .key("m")
+        .key(&9)
+        .set(state.task(), "long".to_owned());
+    let (read, space) = state.read_access();
+    let ground = Ground {
+        read,
+        space,
+        functions: &functions,
+        limits: Limits::default(),
+    };
+    let desc = <Map<String, Map<u64, String>>>::desc();
+    let select = |path: Value| {
+        let compiled = compile_with(&desc, &functions, &path).expect("compiles");
+        let plan = Plan::from_bytes(&compiled.plan().to_bytes()).expect("a plan");
+        assert!(
+            matches!(plan, Plan::Through { .. }),
+            "{path} runs on the task"
+        );
+        let answer = evaluate_on(ground, &plan).expect("evaluates");
+        Value::from(compiled.results(&answer).expect("decodes"))
+    };
+    let longer = json!(["filterPred", "longer", 1]);
+    assert_eq!(select(json!(["m", ["mapVals"], longer])), json!(["long"]));
+    let length = json!(["view", "length"]);
+    assert_eq!(select(json!(["m", 9, length])), json!([4]));
+    assert_eq!(select(json!(["m", 1, longer])), json!([]));
+    assert_eq!(select(json!(["m", 4, longer])), json!([]));
+    let lengths = json!([
+        "m",
+        ["sortedMapRangeFrom", 7],
+        ["mapVals"],
+        length,
+        ["filterGreaterThan", 1]
+    ]);
+    assert_eq!(select(lengths), json!([4]));
+    assert_eq!(
+        select(json!([["must", "m"], 9, longer, length])),
+        json!([4])
+    );
+
+    let refused = |path: Value| {
+        let refused = compile_with(&desc, &functions, &path);
+        refused.expect_err("refused").to_string()
+    };
+    insta::assert_snapshot!(
+        "mistakes_with_functions",
+        [
+            refused(json!(["m", 1, ["filterPred", "shorter", 1]])),
+            refused(json!(["m", 1, ["filterPred", "length"]])),
+            refused(json!(["m", 1, length, longer])),
+            refused(json!(["m", 1, ["filterPred", "longer", "x"]])),
+            refused(json!(["m", 1, ["filterPred", "longer"]])),
+            refused(json!(["m", ["all"], longer])),
+            refused(json!(["m", ["sortedMapRangeFrom", 1], longer])),
+        ]
+        .join("\n")
+    );
+}
+
 #[test]
 fn mistakes_name_the_step_and_the_way_out() {
     type Nested = Map<String, Map<u64, String>>;
@@ -253,7 +394,7 @@ fn mistakes_name_the_step_and_the_way_out() {
             refused::<Nested>(json!([["mapVals"]])),
             refused::<Nested>(json!(["m", ["sortedMapRange", 1]])),
             refused::<Nested>(json!(["m", ["sortedSetRange", 1, 2]])),
-            refused::<Nested>(json!(["m", 1, ["collect", "x"]])),
+            refused::<Nested>(json!(["m", 1, ["gather", "x"]])),
             refused::<Map<u8, Set<u8>>>(json!([1, 2])),
             refused::<Map<u8, Set<u8>>>(json!([1])),
             refused::<Map<u8, List<Map<u8, u8>>>>(json!([1, ["all"]])),

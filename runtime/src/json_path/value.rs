@@ -5,13 +5,16 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use super::PathError;
+use super::part::Part;
 
 /// What can be said about a plain value, for messages.
 pub(super) const NAVIGATORS: &str = "a key, key, must, nth, first, last, all, mapVals, mapKeys, \
-     mapKey, setElem, sublist, sortedMapRange, filterEqual, filterNotEqual, filterLessThan, \
-     filterLessThanOrEqual, filterGreaterThan, filterGreaterThanOrEqual, filterSelected, \
-     filterNotSelected, nullToVal, nullToList, view size, view contains, subselect, multiPath, \
-     ifPath, stay, stop";
+     mapKey, setElem, indexedVals, index, sublist, filteredList, subMap, subset, sortedMapRange, \
+     sortedSetRange and their From, To, FromStart, ToEnd, filterEqual, filterNotEqual, \
+     filterLessThan, filterLessThanOrEqual, filterGreaterThan, filterGreaterThanOrEqual, \
+     filterSelected, filterNotSelected, nullToVal, nullToList, view size, view contains, \
+     subselect, multiPath, ifPath, condPath, continueThenStay, collectOne, collect, putCollected, \
+     dispenseCollected, stay, stop";
 
 /// One navigator on a JSON value.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,8 +28,11 @@ pub(crate) enum Step {
     All,
     MapValues,
     MapKeys,
+    IndexedValues,
+    Index(usize),
     Sublist(usize, usize),
-    KeyRange(String, String),
+    FilteredList(Vec<Step>),
+    Part(Part),
     Filter(Comparison, Value),
     Selected {
         path: Vec<Step>,
@@ -37,11 +43,15 @@ pub(crate) enum Step {
     Contains(Value),
     Subselect(Vec<Step>),
     Multi(Vec<Vec<Step>>),
-    If {
-        condition: Vec<Step>,
-        then: Vec<Step>,
-        otherwise: Option<Vec<Step>>,
+    /// The path of the first condition that selects something.
+    Cond(Vec<(Vec<Step>, Vec<Step>)>),
+    ContinueThenStay(Vec<Step>),
+    Collect {
+        path: Vec<Step>,
+        one: bool,
     },
+    PutCollected(Value),
+    Dispense,
     Stay,
     Stop,
 }
@@ -66,9 +76,12 @@ pub(super) fn named(step: &Value) -> Option<(String, &[Value])> {
         "keypath" => "key".to_owned(),
         "nthpath" => "nth".to_owned(),
         "srange" => "sublist".to_owned(),
+        "filterer" => "filteredlist".to_owned(),
         "selected?" => "filterselected".to_owned(),
         "notselected?" => "filternotselected".to_owned(),
         "nil>val" => "nulltoval".to_owned(),
+        "putval" => "putcollected".to_owned(),
+        "dispense" => "dispensecollected".to_owned(),
         _ => name,
     };
     Some((name, arguments))
@@ -102,9 +115,9 @@ impl Step {
             ("mapvals", []) => Step::MapValues,
             ("mapkeys", []) => Step::MapKeys,
             ("sublist", [from, to]) => Step::Sublist(index(from, step, at)?, index(to, step, at)?),
-            ("sortedmaprange", [Value::String(from), Value::String(to)]) => {
-                Step::KeyRange(from.clone(), to.clone())
-            }
+            ("indexedvals", []) => Step::IndexedValues,
+            ("index", [at_index]) => Step::Index(index(at_index, step, at)?),
+            ("filteredlist", _) => Step::FilteredList(whole()?),
             ("filterselected", _) => Step::Selected {
                 path: whole()?,
                 wanted: true,
@@ -119,23 +132,43 @@ impl Step {
             ("view", [what, key]) if what == "contains" => Step::Contains(key.clone()),
             ("subselect", _) => Step::Subselect(whole()?),
             ("multipath", _) => Step::Multi(paths()?),
-            ("ifpath", [condition, then, otherwise @ ..]) if otherwise.len() <= 1 => Step::If {
-                condition: parse_path(condition, at)?,
-                then: parse_path(then, at)?,
-                otherwise: otherwise
-                    .first()
-                    .map(|path| parse_path(path, at))
-                    .transpose()?,
+            ("ifpath", [condition, then]) => {
+                Step::Cond(vec![(parse_path(condition, at)?, parse_path(then, at)?)])
+            }
+            ("ifpath", [condition, then, otherwise]) => Step::Cond(vec![
+                (parse_path(condition, at)?, parse_path(then, at)?),
+                (Vec::new(), parse_path(otherwise, at)?),
+            ]),
+            ("condpath", [_, ..]) if arguments.len().is_multiple_of(2) => {
+                let arms = arguments.chunks_exact(2);
+                let arm = |arm: &[Value]| Ok((parse_path(&arm[0], at)?, parse_path(&arm[1], at)?));
+                Step::Cond(arms.map(arm).collect::<Result<_, PathError>>()?)
+            }
+            ("continuethenstay", _) => Step::ContinueThenStay(whole()?),
+            ("collectone" | "collect", _) => Step::Collect {
+                path: whole()?,
+                one: name == "collectone",
             },
+            ("putcollected", [value]) => Step::PutCollected(value.clone()),
+            ("dispensecollected", []) => Step::Dispense,
             ("stay", []) => Step::Stay,
             ("stop", []) => Step::Stop,
-            (filter, [value]) => match comparison(filter) {
-                Some(comparison) => Step::Filter(comparison, value.clone()),
-                None => return Err(unknown(step, at)),
-            },
-            _ => return Err(unknown(step, at)),
+            _ => return Step::filter_or_part(&name, arguments, step, at),
         };
         Ok(parsed)
+    }
+
+    fn filter_or_part(
+        name: &str,
+        arguments: &[Value],
+        step: &Value,
+        at: usize,
+    ) -> Result<Step, PathError> {
+        if let (Some(comparison), [value]) = (comparison(name), arguments) {
+            return Ok(Step::Filter(comparison, value.clone()));
+        }
+        let part = Part::parse(name, arguments).map(Step::Part);
+        part.ok_or_else(|| unknown(step, at))
     }
 }
 
@@ -181,98 +214,122 @@ fn comparison(name: &str) -> Option<Comparison> {
     })
 }
 
-/// Calls `emit` for each value the path leads to, depth first (spec N-2).
+/// Calls `emit` for each value the path leads to, depth first (spec N-2); with what was collected
+/// before it, as a list, if anything was (§3.8).
 pub(super) fn navigate(value: &Value, path: &[Step], emit: &mut dyn FnMut(Value)) {
-    let Some((step, rest)) = path.split_first() else {
-        return emit(value.clone());
-    };
-    let mut go = |next: &Value| navigate(next, rest, emit);
-    match step {
-        Step::Key(key) => go(lookup(value, key).unwrap_or(&Value::Null)),
-        Step::Must(key) => {
-            if let Some(found) = lookup(value, key) {
-                go(found);
-            }
-        }
-        Step::MapKey(key) => {
-            if lookup(value, key).is_some() {
-                go(key);
-            }
-        }
-        Step::Element(element) | Step::Contains(element) => {
-            let there = match value {
-                Value::Array(elements) => elements.contains(element),
-                _ => lookup(value, element).is_some(),
-            };
-            match step {
-                Step::Contains(_) => go(&Value::from(there)),
-                _ if there => go(element),
-                _ => {}
-            }
-        }
-        Step::First => elements(value).first().into_iter().for_each(go),
-        Step::Last => elements(value).last().into_iter().for_each(go),
-        Step::All => elements(value).iter().for_each(go),
-        Step::MapValues => {
+    walk(value, path, &[], &mut |collected, value| {
+        emit(if collected.is_empty() {
             value
-                .as_object()
-                .into_iter()
-                .flat_map(|map| map.values())
-                .for_each(go);
+        } else {
+            Value::Array([collected, &[value]].concat())
+        });
+    });
+}
+
+fn walk(value: &Value, path: &[Step], collected: &[Value], emit: &mut dyn FnMut(&[Value], Value)) {
+    let Some((step, rest)) = path.split_first() else {
+        return emit(collected, value.clone());
+    };
+    let added = match step {
+        Step::Collect { path, one } => {
+            let mut found = all(value, path);
+            match (one, found.len()) {
+                (true, 1) => found.pop(),
+                (true, _) => return,
+                (false, _) => Some(Value::Array(found)),
+            }
         }
-        Step::MapKeys => {
-            let keys = value.as_object().into_iter().flat_map(|map| map.keys());
-            keys.for_each(|key| go(&Value::from(key.as_str())));
+        Step::PutCollected(value) => Some(value.clone()),
+        Step::Dispense => return walk(value, rest, &[], emit),
+        step => {
+            return step.each(value, &mut |next| walk(next, rest, collected, emit));
         }
-        Step::Sublist(from, to) => {
-            let list = elements(value);
-            let (from, to) = ((*from).min(list.len()), (*to).min(list.len()));
-            go(&Value::from(list[from..to.max(from)].to_vec()));
-        }
-        Step::KeyRange(from, to) => {
-            let map = value.as_object().into_iter().flatten();
-            let within = map.filter(|(key, _)| from <= *key && *key < to);
-            let pairs = within.map(|(key, value)| (key.clone(), value.clone()));
-            go(&Value::Object(pairs.collect()));
-        }
-        Step::Filter(comparison, other) => {
-            if passes(*comparison, value, other) {
+    };
+    let collected: Vec<Value> = collected.iter().cloned().chain(added).collect();
+    walk(value, rest, &collected, emit);
+}
+
+/// Everything a path that is an argument leads to.
+fn all(value: &Value, path: &[Step]) -> Vec<Value> {
+    let mut found = Vec::new();
+    navigate(value, path, &mut |value| found.push(value));
+    found
+}
+
+impl Step {
+    /// Calls `go` for each value that this step leads to. Not for steps that collect.
+    fn each(&self, value: &Value, go: &mut dyn FnMut(&Value)) {
+        match self {
+            Step::Key(key) => go(lookup(value, key).unwrap_or(&Value::Null)),
+            Step::Must(key) => lookup(value, key).into_iter().for_each(go),
+            Step::MapKey(key) if lookup(value, key).is_some() => go(key),
+            Step::Element(element) if holds(value, element) => go(element),
+            Step::MapKey(_) | Step::Element(_) | Step::Stop => {}
+            Step::Contains(element) => go(&Value::from(holds(value, element))),
+            Step::First => elements(value).first().into_iter().for_each(go),
+            Step::Last => elements(value).last().into_iter().for_each(go),
+            Step::All => elements(value).iter().for_each(go),
+            Step::MapValues => {
+                let map = value.as_object().into_iter();
+                map.flat_map(|map| map.values()).for_each(go);
+            }
+            Step::MapKeys => {
+                let keys = value.as_object().into_iter().flat_map(|map| map.keys());
+                keys.for_each(|key| go(&Value::from(key.as_str())));
+            }
+            Step::IndexedValues => {
+                let list = value.as_array().into_iter().flatten().enumerate();
+                list.for_each(|(index, element)| go(&serde_json::json!([index, element])));
+            }
+            Step::Index(index) => {
+                if value.as_array().is_some_and(|list| *index < list.len()) {
+                    go(&Value::from(*index));
+                }
+            }
+            Step::Sublist(from, to) => {
+                let list = elements(value);
+                let (from, to) = ((*from).min(list.len()), (*to).min(list.len()));
+                go(&Value::from(list[from..to.max(from)].to_vec()));
+            }
+            Step::FilteredList(path) => {
+                let list = elements(value).into_iter();
+                go(&list.filter(|element| selects(element, path)).collect());
+            }
+            Step::Part(part) => go(&part.of(value)),
+            Step::Filter(comparison, other) if passes(*comparison, value, other) => go(value),
+            Step::Filter(..) => {}
+            Step::Selected { path, wanted } if selects(value, path) == *wanted => go(value),
+            Step::Selected { .. } => {}
+            Step::NullTo(other) => go(if value.is_null() { other } else { value }),
+            Step::Size => go(&Value::from(elements(value).len())),
+            Step::Subselect(path) => go(&Value::Array(all(value, path))),
+            Step::Multi(paths) => {
+                let found = paths.iter().flat_map(|path| all(value, path));
+                found.for_each(|found| go(&found));
+            }
+            Step::Cond(arms) => {
+                let mut arms = arms.iter();
+                let arm = arms.find(|(condition, _)| selects(value, condition));
+                let found = arm.map(|(_, path)| all(value, path)).unwrap_or_default();
+                found.iter().for_each(go);
+            }
+            Step::ContinueThenStay(path) => {
+                all(value, path).iter().for_each(&mut *go);
                 go(value);
             }
-        }
-        Step::Selected { path, wanted } => {
-            if selects(value, path) == *wanted {
-                go(value);
+            Step::Stay => go(value),
+            Step::Collect { .. } | Step::PutCollected(_) | Step::Dispense => {
+                unreachable!("steps that collect are taken by walk")
             }
         }
-        Step::NullTo(other) => go(if value.is_null() { other } else { value }),
-        Step::Size => go(&Value::from(elements(value).len())),
-        Step::Subselect(path) => {
-            let mut found = Vec::new();
-            navigate(value, path, &mut |value| found.push(value));
-            go(&Value::Array(found));
-        }
-        Step::Multi(paths) => {
-            paths
-                .iter()
-                .for_each(|path| navigate(value, path, &mut |found| go(&found)));
-        }
-        Step::If {
-            condition,
-            then,
-            otherwise,
-        } => {
-            let path = if selects(value, condition) {
-                Some(then)
-            } else {
-                otherwise.as_ref()
-            };
-            if let Some(path) = path {
-                navigate(value, path, &mut |found| go(&found));
-            }
-        }
-        Step::Stay => go(value),
-        Step::Stop => {}
+    }
+}
+
+/// Whether a list has the element, or an object the key.
+fn holds(value: &Value, element: &Value) -> bool {
+    match value {
+        Value::Array(elements) => elements.contains(element),
+        _ => lookup(value, element).is_some(),
     }
 }
 
@@ -316,7 +373,7 @@ fn passes(comparison: Comparison, value: &Value, other: &Value) -> bool {
 }
 
 /// Numbers compare as numbers, strings as strings; other things do not compare.
-fn order(a: &Value, b: &Value) -> Option<Ordering> {
+pub(super) fn order(a: &Value, b: &Value) -> Option<Ordering> {
     match (a, b) {
         (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
         (Value::Number(a), Value::Number(b)) => match (a.as_i64(), b.as_i64()) {
