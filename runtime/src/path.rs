@@ -87,4 +87,4 @@ macro_rules! unaligned {
 pub(crate) use {not_a_value, unaligned};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

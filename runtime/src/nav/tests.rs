@@ -1,5 +1,7 @@
 //! The paths of spec §17.1, each row as the table has it, and what the rules of chapter 3 add.
 
+mod random;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Nav, inside};

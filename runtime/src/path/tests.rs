@@ -1,6 +1,7 @@
 //! Paths act like the collections they are named after, and count what they should.
 
 mod model;
+pub(crate) mod random;
 mod ranges;
 
 use std::collections::BTreeMap;
