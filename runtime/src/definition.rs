@@ -18,6 +18,7 @@ use rama_core::stream::RetryMode;
 use rama_wire::{LogId, SpaceId};
 
 use crate::depot_def::{Placement, PlacementError, RecordDesc};
+use crate::external::ExternalDef;
 use crate::graph::{Graph, Place};
 use crate::module::Module;
 use crate::plan::Functions;
@@ -46,6 +47,8 @@ pub struct Definition {
     pub options: Settings,
     /// What clients may call by name in what they select (spec P-34).
     pub functions: Functions,
+    /// Depots that take their records from outside.
+    pub externals: Vec<ExternalDef>,
 }
 
 impl Definition {

@@ -60,6 +60,7 @@ pub mod access;
 pub mod dataflow;
 pub mod definition;
 pub mod depot_def;
+pub mod external;
 pub mod failure;
 pub mod graph;
 pub mod helpers;

@@ -16,6 +16,11 @@ pub const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// part of one log entry.
 pub const APPENDS_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Records of an external depot that are taken at once.
+pub const EXTERNAL_FETCH_MAX: usize = 4096;
+/// Records taken from outside on a task that a topology has not processed, before no more are taken.
+pub const EXTERNAL_BACKLOG_MAX: u64 = 64 * 1024;
+
 /// Bytes of records that one run of a source stage may take.
 pub const SOURCE_SLICE_BYTES: usize = 256 * 1024;
 

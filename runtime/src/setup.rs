@@ -7,6 +7,7 @@
 mod chain;
 mod check;
 mod draft;
+mod external;
 mod globals;
 mod options;
 

@@ -14,6 +14,7 @@
 //! 'i' space                       the PState has got its initial value            nothing
 //! 'a' log producer place          an append of a program outside                  2 × u64 LE
 //! 'c' slot source                 how far a microbatch has committed a source      u64 LE
+//! 'x' log partition               where to go on in an external partition          u64 LE
 //! 'z' log offset                  bytes of the records before the offset          u64 LE
 //! 'o' log partition offset        an open dead letter: its offset in that log     u64 LE
 //! ```
@@ -48,6 +49,14 @@ pub(crate) fn microbatch_begin(slot: u16, source: u16) -> [u8; 5] {
 pub(crate) fn consumed(slot: u16, source: u16) -> [u8; 5] {
     let ([a, b], [c, d]) = (slot.to_be_bytes(), source.to_be_bytes());
     [b'c', a, b, c, d]
+}
+
+/// Where to go on in a partition of the external depot that a log takes its records from.
+pub(crate) fn external(log: LogId, partition: u32) -> [u8; 7] {
+    let mut key = [b'x'; 7];
+    key[1..3].copy_from_slice(&log.0.to_be_bytes());
+    key[3..].copy_from_slice(&partition.to_be_bytes());
+    key
 }
 
 /// The bytes of the records of a log before an offset.

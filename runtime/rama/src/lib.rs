@@ -128,7 +128,7 @@ pub use rama_runtime::{
 };
 pub use rama_runtime::{MakeError, TaskContext, TaskGlobal};
 pub use rama_runtime::{
-    dataflow, definition, field, graph, helpers, manifest, nav, options, path, stage,
+    dataflow, definition, external, field, graph, helpers, manifest, nav, options, path, stage,
 };
 
 #[doc(hidden)]

@@ -53,6 +53,7 @@ pub(super) fn finish(mut draft: Draft) -> Result<Definition, DefinitionError> {
         globals: draft.globals,
         options,
         functions: draft.functions.into_iter().map(|(def, _)| def).collect(),
+        externals: draft.externals,
     })
 }
 

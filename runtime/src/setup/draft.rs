@@ -14,6 +14,7 @@ use rama_wire::{LogId, Record, SpaceId};
 use super::options::OptionDraft;
 use crate::definition::{DepotKind, KeyPlacement};
 use crate::depot_def::{Depot, Placement, RecordDesc};
+use crate::external::ExternalDef;
 use crate::graph::{Graph, NodeKind, Place};
 use crate::plan::FunctionDef;
 use crate::pstate::{LocalPState, PState};
@@ -48,6 +49,7 @@ pub(super) struct Draft {
     pub(super) globals: Vec<GlobalDef>,
     pub(super) options: Vec<OptionDraft>,
     pub(super) functions: Vec<(FunctionDef, Place)>,
+    pub(super) externals: Vec<ExternalDef>,
 }
 
 /// A declared depot.
@@ -129,6 +131,7 @@ impl Draft {
             globals: Vec::new(),
             options: Vec::new(),
             functions: Vec::new(),
+            externals: Vec::new(),
         }
     }
 

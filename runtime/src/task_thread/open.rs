@@ -22,6 +22,7 @@ use crate::client::watch::{self, Watches};
 use crate::commit::Commit;
 use crate::context::EventContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::external;
 use crate::layout::Layout;
 use crate::message::Post;
 use crate::metrics::ModuleMetrics;
@@ -293,6 +294,10 @@ impl<E: Env> Thread<E> {
             for ticking in task.globals.ticking() {
                 let run = task_global::run_ticks(self.clone(), place, ticking);
                 self.spawn(Category::LowLatency, run);
+            }
+            for external in &self.layout.definition.externals {
+                let run = external::run(self.clone(), task.id, external.clone());
+                self.spawn(Category::FlexLatency, run);
             }
             for depot in 0..self.layout.depots.len() {
                 self.mark_grown(task.id, depot as u16);
