@@ -99,6 +99,8 @@ pub enum PathError {
 pub struct JsonSelect {
     pub(crate) route: Option<Vec<u8>>,
     pub(crate) plan: Plan,
+    /// How many of several plans ask whether something is there that must be; the last one reads.
+    pub(crate) musts: usize,
     pub(crate) render: Render,
     pub(crate) steps: Vec<Step>,
 }
@@ -151,6 +153,20 @@ impl JsonSelect {
     /// The navigated values (spec P-32), from what `plan::evaluate` answered.
     pub fn results(&self, answer: &[u8]) -> Result<Vec<Value>, SelectError> {
         let mut results = Vec::new();
+        let several = if self.musts > 0 {
+            rows(answer)?
+        } else {
+            Vec::new()
+        };
+        let (answer, asked) = match several.split_last() {
+            Some(((_, answer), asked)) => (*answer, asked),
+            None => (answer, &[][..]),
+        };
+        for (_, there) in asked {
+            if !crate::plan::flag(there)? {
+                return Ok(results);
+            }
+        }
         for value in self.render(answer)? {
             value::navigate(&value, &self.steps, &mut |value| results.push(value));
         }

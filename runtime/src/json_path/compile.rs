@@ -36,7 +36,10 @@ struct Place<'a> {
     /// Whether something along the way keeps a count.
     counted: bool,
     route: Option<Vec<u8>>,
+    /// Whether the value here must be there.
     must: bool,
+    /// Reads of the structures along the way that must be there.
+    musts: Vec<Plan>,
 }
 
 /// A read that has been decided on; later steps may still narrow a range of a map.
@@ -60,6 +63,7 @@ pub(super) fn compile(
         counted: false,
         route: None,
         must: false,
+        musts: Vec::new(),
     };
     let mut at = 0;
     if let Some(("pkey", [key])) = steps.first().and_then(value::named).as_ref().map(split) {
@@ -79,13 +83,13 @@ pub(super) fn compile(
                     at += 1;
                 }
                 at += call::through(&mut read, &steps[at..], at, functions)?;
-                return finish(place.route, read, &steps[at..], at);
+                return finish(place, read, &steps[at..], at);
             }
         }
     }
     let mut read = place.end()?;
     at += call::through(&mut read, &steps[at..], at, functions)?;
-    finish(place.route, read, &steps[at..], at)
+    finish(place, read, &steps[at..], at)
 }
 
 fn split<'a>(named: &'a (String, &'a [Value])) -> (&'a str, &'a [Value]) {
@@ -93,7 +97,7 @@ fn split<'a>(named: &'a (String, &'a [Value])) -> (&'a str, &'a [Value]) {
 }
 
 fn finish(
-    route: Option<Vec<u8>>,
+    place: Place<'_>,
     read: Read,
     rest: &[Value],
     at: usize,
@@ -103,9 +107,18 @@ fn finish(
         .enumerate()
         .map(|(index, step)| Step::parse(step, at + index))
         .collect::<Result<Vec<_>, _>>()?;
+    let mut plans = place.musts;
+    let musts = plans.len();
+    let plan = if musts == 0 {
+        read.plan
+    } else {
+        plans.push(read.plan);
+        Plan::Several(plans)
+    };
     Ok(JsonSelect {
-        route,
-        plan: read.plan,
+        route: place.route,
+        plan,
+        musts,
         render: read.render,
         steps,
     })
@@ -189,8 +202,10 @@ impl<'a> Place<'a> {
                     return Err(call.wrong_arguments("one key; write further keys as steps"));
                 }
                 self.descend(at, step, key)?;
+                if name == "must" {
+                    self.require();
+                }
             }
-            self.must |= name == "must";
             return Ok(None);
         }
         let read = match self.schema {
@@ -219,6 +234,18 @@ impl<'a> Place<'a> {
             place,
             allowed,
         }
+    }
+
+    /// What the path has come to must be there.
+    fn require(&mut self) {
+        if matches!(self.schema, SchemaDesc::Value(_)) {
+            self.must = true;
+            return;
+        }
+        self.musts.push(Plan::Exists {
+            key: self.key.clone(),
+            single: self.header,
+        });
     }
 
     /// Goes to the element under a key, to the element at an index, or to a field.

@@ -156,15 +156,14 @@ impl Reader<'_> {
             }
             _ => {
                 let key = keys.random(self.random);
-                let step = if value.is_value() && self.random.one_in(3) {
-                    self.must = true;
-                    json!(["must", key])
-                } else {
-                    json!(["key", key])
-                };
-                self.say(step);
+                let must = self.random.one_in(3);
+                self.say(json!([if must { "must" } else { "key" }, key]));
                 let element = elements.and_then(|all| all.get(&keys.bytes(&key)));
-                self.read(value, element.map(|(_, node)| node), counted)
+                let element = element.map(|(_, node)| node);
+                self.must = must && value.is_value();
+                let found = self.read(value, element, counted);
+                let there = element.is_some_and(|node| node.found(value, counted));
+                if must && !there { Vec::new() } else { found }
             }
         }
     }
