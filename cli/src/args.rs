@@ -67,7 +67,7 @@ mod spelling;
 mod tests;
 pub mod tokens;
 
-pub use data::{Ack, Append, DeadLetters, Letters, Select, Status, Watch};
+pub use data::{Ack, Append, DeadLetters, Invoke, Letters, Select, Status, Watch};
 pub use run::Run;
 pub use server::Server;
 
@@ -142,6 +142,9 @@ pub enum Command {
     /// Read a path of a PState.
     #[command(after_help = data::SELECT)]
     Select(Select),
+    /// Run a query topology.
+    #[command(after_help = data::INVOKE)]
+    Invoke(Invoke),
     /// Print the value at a path of a PState, again after each change.
     #[command(after_help = data::WATCH)]
     Watch(Watch),

@@ -17,6 +17,7 @@ mod dev_metastore;
 mod doctor;
 mod inspect;
 mod instance;
+mod invoke;
 mod license;
 mod logs;
 mod module_log;
@@ -54,6 +55,7 @@ pub fn run(args: Rama) -> Result<ExitCode> {
     let Rama { output, command } = args;
     match command {
         Command::Append(args) => append::run(&Client::new(&args.server)?, output, &args)?,
+        Command::Invoke(args) => invoke::run(&Client::new(&args.server)?, output, &args)?,
         Command::Select(args) => select::run(&Client::new(&args.server)?, output, &args)?,
         Command::Watch(args) => watch::run(output, &args)?,
         Command::Status(args) => status::run(&Client::new(&args.server)?, output, &args)?,

@@ -1,7 +1,7 @@
 //! Clients: typed and JSON calls into a cluster, from any program and any executor.
 //!
 //! Relies on messages and oneshot replies only, so that its futures run anywhere. Reading order:
-//! `module` (the objects of one), `depot` (appends, typed and JSON), `pstate` (typed reads), `json` (the
+//! `module` (the objects of one), `depot` (appends, typed and JSON), `pstate` (typed reads), `query` (invocations), `json` (the
 //! rest by names, for HTTP and the command line), `watch` (values that follow changes), `select` (a read on its task).
 //! What must stay true: a dropped reply means "unknown" for an append and "unavailable" for a read;
 //! a handle survives restarts of its module.
@@ -10,10 +10,12 @@ pub(crate) mod depot;
 pub(crate) mod json;
 pub(crate) mod module;
 pub(crate) mod pstate;
+pub(crate) mod query;
 pub(crate) mod select;
 pub(crate) mod watch;
 
 pub use depot::DepotClient;
 pub use module::ModuleClient;
 pub use pstate::PStateClient;
+pub use query::QueryClient;
 pub use watch::Watch;

@@ -453,6 +453,12 @@ impl Cluster {
         })
     }
 
+    pub(crate) fn query_of(&self, module: Option<&str>, name: &str) -> Result<(Arc<Running>, u16)> {
+        self.find(module, name, "query", |layout| {
+            layout.queries.iter().position(|query| query.name == name)
+        })
+    }
+
     fn find(
         &self,
         module: Option<&str>,

@@ -268,13 +268,7 @@ impl<E: Env> Access for EventContext<E> {
     }
 
     fn home(&self, space: SpaceId, key: &[u8]) -> u32 {
-        let index = usize::from(self.layout.pstate_index(space));
-        let home = self.layout.definition.pstates[index].home(key, self.layout.tasks);
-        home.unwrap_or_else(|error| {
-            raise(EventFailure::Author {
-                message: error.to_string(),
-            })
-        })
+        self.layout.home(space, key)
     }
 
     fn task_id(&self) -> u32 {

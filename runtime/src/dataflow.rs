@@ -6,25 +6,41 @@
 //! for one value has passed the rest of the chain before the next value enters it; and all of it is
 //! one event on one task.
 
+mod batch;
+mod combine;
 mod fused;
+mod grouped;
+mod join;
+mod joint;
+mod meet;
 mod steps;
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use rama_wire::{Key, Record};
 
 use crate::failure;
+use crate::gather::Reach;
 use crate::graph::{NodeKind, Place};
-use crate::partition::{All, Custom, Direct, Global, Hash, HashBy, PathHome, Router, Shuffle};
+use crate::partition::{
+    All, Custom, Direct, Global, Hash, HashBy, Origin, PathHome, Router, Shuffle,
+};
 use crate::pstate::PState;
 use crate::schema::{self, Schema, Tracking};
 use crate::setup::Chain;
+use crate::stage::{Item, Outbox};
 use crate::task::Task;
-use crate::topology_def::{Awaited, Kind};
+use crate::topology_def::{Asked, Awaited, Kind};
 
+pub use grouped::{Grouped, Updated};
+pub use joint::{Closing, Entrance, Local, Turn};
 pub use steps::{Begin, Steps};
 
-use fused::{End, Fused, To};
+pub(crate) use combine::Hook;
+pub(crate) use joint::{Body, Joint};
+
+use fused::{End, Exit, Fused, IntoSink, Sink, To};
 use steps::{Emit, Filter, FilterMap, FlatMap, Inspect, Map};
 
 /// A chain of steps under construction: values of type `T` arrive here.
@@ -43,8 +59,8 @@ pub struct Flow<K, In, S, T> {
     types: PhantomData<fn(K, In) -> T>,
 }
 
-impl<K, T> Flow<K, T, Begin, T> {
-    pub(crate) fn begin(chain: Chain) -> Flow<K, T, Begin, T> {
+impl<K, In: Entrance> Flow<K, In, Begin, In::Value> {
+    pub(crate) fn begin(chain: Chain) -> Flow<K, In, Begin, In::Value> {
         Flow {
             steps: Begin,
             chain,
@@ -56,13 +72,13 @@ impl<K, T> Flow<K, T, Begin, T> {
 impl<K, In, S, T> Flow<K, In, S, T>
 where
     K: Kind,
-    In: Record + Send,
-    S: Steps<In, Out = T>,
+    In: Entrance,
+    S: Steps<In::Value, Out = T>,
     T: 'static,
 {
     /// Each value becomes another.
     #[track_caller]
-    pub fn map<U, F>(self, f: F) -> Flow<K, In, impl Steps<In, Out = U>, U>
+    pub fn map<U, F>(self, f: F) -> Flow<K, In, impl Steps<In::Value, Out = U>, U>
     where
         U: 'static,
         F: Fn(&Task, T) -> U + Send + Sync + 'static,
@@ -72,7 +88,7 @@ where
 
     /// Each value becomes another, or fails the event with an error.
     #[track_caller]
-    pub fn try_map<U, E, F>(self, f: F) -> Flow<K, In, impl Steps<In, Out = U>, U>
+    pub fn try_map<U, E, F>(self, f: F) -> Flow<K, In, impl Steps<In::Value, Out = U>, U>
     where
         U: 'static,
         E: ToString + 'static,
@@ -87,7 +103,7 @@ where
 
     /// Each value becomes any number of values.
     #[track_caller]
-    pub fn flat_map<I, F>(self, f: F) -> Flow<K, In, impl Steps<In, Out = I::Item>, I::Item>
+    pub fn flat_map<I, F>(self, f: F) -> Flow<K, In, impl Steps<In::Value, Out = I::Item>, I::Item>
     where
         I: IntoIterator<Item: 'static> + 'static,
         F: Fn(&Task, T) -> I + Send + Sync + 'static,
@@ -98,7 +114,7 @@ where
     /// Each value becomes any number of values, handed to the closure's last argument one by one:
     /// `flat_map` without a collection in between.
     #[track_caller]
-    pub fn emit<U, F>(self, f: F) -> Flow<K, In, impl Steps<In, Out = U>, U>
+    pub fn emit<U, F>(self, f: F) -> Flow<K, In, impl Steps<In::Value, Out = U>, U>
     where
         U: 'static,
         F: Fn(&Task, T, &mut dyn FnMut(U)) + Send + Sync + 'static,
@@ -112,7 +128,7 @@ where
 
     /// Only values for which the closure says `true` go on.
     #[track_caller]
-    pub fn filter<F>(self, f: F) -> Flow<K, In, impl Steps<In, Out = T>, T>
+    pub fn filter<F>(self, f: F) -> Flow<K, In, impl Steps<In::Value, Out = T>, T>
     where
         F: Fn(&Task, &T) -> bool + Send + Sync + 'static,
     {
@@ -121,7 +137,7 @@ where
 
     /// Each value becomes another, or goes no further.
     #[track_caller]
-    pub fn filter_map<U, F>(self, f: F) -> Flow<K, In, impl Steps<In, Out = U>, U>
+    pub fn filter_map<U, F>(self, f: F) -> Flow<K, In, impl Steps<In::Value, Out = U>, U>
     where
         U: 'static,
         F: Fn(&Task, T) -> Option<U> + Send + Sync + 'static,
@@ -131,7 +147,7 @@ where
 
     /// Runs code on each value, which then goes on unchanged.
     #[track_caller]
-    pub fn inspect<F>(self, f: F) -> Flow<K, In, impl Steps<In, Out = T>, T>
+    pub fn inspect<F>(self, f: F) -> Flow<K, In, impl Steps<In::Value, Out = T>, T>
     where
         F: Fn(&Task, &T) + Send + Sync + 'static,
     {
@@ -154,11 +170,20 @@ where
         let f = move |task: &Task, value: T| {
             f(task, value);
         };
-        let place = Place::of_caller();
-        let mut chain = self.chain;
-        chain.node(NodeKind::Each, "()", place);
-        let body = Fused::new(chain.depot(), self.steps, End(f));
-        chain.end(body);
+        self.close(NodeKind::Each, "()", Place::of_caller(), End(f));
+    }
+
+    /// Draws the last step and puts the chain's code where it belongs.
+    fn close<X: Exit<T>>(self, kind: NodeKind, emits: &'static str, place: Place, exit: X) {
+        let Flow {
+            steps, mut chain, ..
+        } = self;
+        chain.node(kind, emits, place);
+        close::<In, S, X>(chain, steps, exit);
+    }
+
+    fn close_into<X: Exit<T>>(self, exit: X) {
+        close::<In, S, X>(self.chain, self.steps, exit);
     }
 
     /// Runs code on each value, which ends here; an error fails the event.
@@ -189,6 +214,7 @@ where
     ) -> Flow<K, In, S2, U> {
         let mut chain = self.chain;
         chain.node(kind, std::any::type_name::<U>(), Place::of_caller());
+        chain.forget_hook();
         Flow {
             steps: grow(self.steps),
             chain,
@@ -215,8 +241,8 @@ impl Nothing for () {}
 impl<K, In, S, T> Flow<K, In, S, T>
 where
     K: Kind,
-    In: Record + Send,
-    S: Steps<In, Out = T>,
+    In: Entrance,
+    S: Steps<In::Value, Out = T>,
     T: 'static,
 {
     /// To the home of a key: the task that holds that key of every PState (spec R-1).
@@ -322,28 +348,104 @@ where
         T: Record + Send,
         R: Router<T>,
     {
+        let reach = match kind {
+            NodeKind::GlobalPartition => Reach::First,
+            NodeKind::OriginPartition => Reach::Origin,
+            _ => Reach::Everywhere,
+        };
         let Flow {
             steps, mut chain, ..
         } = self;
+        let router = Arc::new(router);
+        if R::LEADS && chain.begins_query() {
+            let router = router.clone();
+            chain.lead(Arc::new(move |args, tasks| {
+                let args = T::decode(args)?;
+                // A query whose author's code fails here fails again, and says so, where it runs.
+                Ok(failure::guard(|| router.lead(&args, tasks)).unwrap_or(0))
+            }));
+        }
         chain.node(kind, std::any::type_name::<T>(), Place::of_caller());
-        let depot = chain.depot();
-        let chain = chain.hop(|stage| Fused::new(depot, steps, To { router, stage }));
-        Flow::begin(chain)
+        let (stage, mut next) = chain.stage();
+        let combine = Hook::new();
+        next.set_hook(combine.clone(), reach);
+        let exit = To {
+            router,
+            stage,
+            combine,
+        };
+        close::<In, S, _>(chain, steps, exit);
+        Flow::begin(next)
     }
+}
+
+impl<In, S, T> Flow<Asked, In, S, T>
+where
+    In: Entrance,
+    S: Steps<In::Value, Out = T>,
+    T: 'static,
+{
+    /// To the task where the query began (spec R-8). The last partitioner of every query.
+    #[track_caller]
+    pub fn origin_partition(self) -> Flow<Asked, T, Begin, T>
+    where
+        T: Record + Send,
+    {
+        self.hop(NodeKind::OriginPartition, Origin)
+    }
+
+    /// Ends a query: what comes out is its answer.
+    pub(crate) fn answer(self, place: Place)
+    where
+        T: Record + Send,
+    {
+        if self.chain.reach() != Reach::Origin {
+            self.chain.fault(
+                "the answer".to_owned(),
+                "comes out on another task than the one where the query began".to_owned(),
+                "put .origin_partition() behind the last other partitioner (spec Q-3)".to_owned(),
+                place,
+            );
+        }
+        let emits = std::any::type_name::<T>();
+        self.close(NodeKind::Answer, emits, place, IntoSink(Answer));
+    }
+}
+
+/// The end of a query.
+struct Answer;
+
+impl<T: Record + Send> Sink<T> for Answer {
+    fn drain(&self, _: &Task, items: Vec<Item<T>>, out: &mut Outbox) {
+        for item in items {
+            out.answer(item.value.to_bytes());
+        }
+    }
+}
+
+/// Puts the code of a chain where it belongs.
+fn close<In, S, X>(chain: Chain, steps: S, exit: X)
+where
+    In: Entrance,
+    S: Steps<In::Value>,
+    X: Exit<S::Out>,
+{
+    let body = Arc::new(Fused::<In::Value, S, X>::new(chain.depot(), steps, exit));
+    In::close(Closing { chain, body });
 }
 
 impl<K, In, S, T> Flow<K, In, S, T>
 where
     K: Kind,
-    In: Record + Send,
-    S: Steps<In, Out = T>,
+    In: Entrance,
+    S: Steps<In::Value, Out = T>,
     T: 'static,
 {
     /// Gives a value to whoever appended the record with an ack (spec S-18); the flow goes on
     /// unchanged. Several are combined by the source's `ack_return_agg`; without it the last
     /// counts.
     #[track_caller]
-    pub fn ack_return<V, F>(self, f: F) -> Flow<K, In, impl Steps<In, Out = T>, T>
+    pub fn ack_return<V, F>(self, f: F) -> Flow<K, In, impl Steps<In::Value, Out = T>, T>
     where
         K: Awaited,
         V: Record,

@@ -19,9 +19,11 @@ use rama_wire::{LogId, SpaceId};
 
 use crate::depot_def::{Placement, PlacementError, RecordDesc};
 use crate::external::ExternalDef;
+use crate::gather::GatherDef;
 use crate::graph::{Graph, Place};
 use crate::module::Module;
 use crate::plan::Functions;
+use crate::query_def::QueryDef;
 use crate::schema_desc::SchemaDesc;
 use crate::setup::Setup;
 use crate::stage::{SourceStage, Stage};
@@ -49,6 +51,8 @@ pub struct Definition {
     pub functions: Functions,
     /// Depots that take their records from outside.
     pub externals: Vec<ExternalDef>,
+    /// Query topologies in the order of declaration.
+    pub queries: Vec<QueryDef>,
 }
 
 impl Definition {
@@ -76,6 +80,11 @@ impl Definition {
     /// The PState called `name`.
     pub fn pstate(&self, name: &str) -> Option<&PStateDef> {
         self.pstates.iter().find(|pstate| pstate.name == name)
+    }
+
+    /// The query called `name`.
+    pub fn query(&self, name: &str) -> Option<&QueryDef> {
+        self.queries.iter().find(|query| query.name == name)
     }
 
     /// The topology called `name`.
@@ -215,6 +224,8 @@ pub struct TopologyDef {
     pub sources: Vec<SourceDef>,
     /// Its code behind partitioners, by [`crate::stage::StageIndex`].
     pub stages: Vec<Arc<dyn Stage>>,
+    /// What its code gathers on the way.
+    pub gathers: Vec<GatherDef>,
     /// The same for people.
     pub graph: Graph,
     /// Where it is declared.

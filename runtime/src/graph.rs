@@ -43,8 +43,28 @@ pub enum NodeKind {
     CustomPartition,
     /// To the home of a key of one PState.
     PathPartition,
+    /// To the task where the query began.
+    OriginPartition,
+    /// Two chains continue with the same values.
+    Branch,
+    /// Values of two chains continue in one.
+    Merge,
+    /// Values go round until the author's code lets them out.
+    Iterate,
+    /// Values that have a key in common.
+    GroupBy,
+    /// Many values become one.
+    Agg,
+    /// Many values change what is stored.
+    AggInto,
+    /// Values wait until all of them are there.
+    Materialize,
+    /// Values of two chains that have a key in common.
+    Join,
     /// Values end here.
     Each,
+    /// The answer of a query.
+    Answer,
 }
 
 impl NodeKind {
@@ -66,7 +86,17 @@ impl NodeKind {
             NodeKind::DirectPartition => "direct_partition",
             NodeKind::CustomPartition => "custom_partition",
             NodeKind::PathPartition => "path_partition",
+            NodeKind::OriginPartition => "origin_partition",
+            NodeKind::Branch => "branch",
+            NodeKind::Merge => "merge",
+            NodeKind::Iterate => "iterate",
+            NodeKind::GroupBy => "group_by",
+            NodeKind::Agg => "agg",
+            NodeKind::AggInto => "agg_into",
+            NodeKind::Materialize => "materialize",
+            NodeKind::Join => "join",
             NodeKind::Each => "each",
+            NodeKind::Answer => "answer",
         }
     }
 
@@ -81,6 +111,10 @@ impl NodeKind {
                 | NodeKind::DirectPartition
                 | NodeKind::CustomPartition
                 | NodeKind::PathPartition
+                | NodeKind::OriginPartition
+                | NodeKind::GroupBy
+                | NodeKind::Join
+                | NodeKind::Iterate
         )
     }
 }
@@ -123,6 +157,10 @@ pub enum Unit {
     Source(u16),
     /// The stage with this place in the topology's stages.
     Stage(u16),
+    /// Where the arguments of a query enter.
+    Query,
+    /// Code that other units run in their event, by its place.
+    Joint(u16),
 }
 
 /// One builder call.

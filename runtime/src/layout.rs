@@ -18,6 +18,9 @@ use crate::catalog::{Declared, DeclaredObject, ModuleEntry};
 use crate::clock::Clock;
 use crate::dead_letters;
 use crate::definition::Definition;
+use crate::failure::{EventFailure, raise};
+use crate::gather::{GatherDef, Reach};
+use crate::query_def::QueryDef;
 use crate::stage::{SourceStage, Stage};
 use crate::topology_def::{AckAggregate, Start, TopologyKind};
 
@@ -29,6 +32,7 @@ pub(crate) struct Layout {
     pub(crate) depots: Vec<DepotLayout>,
     pub(crate) pstates: Vec<PStateLayout>,
     pub(crate) topologies: Vec<TopologyLayout>,
+    pub(crate) queries: Vec<QueryLayout>,
     pub(crate) definition: Definition,
     /// What author code is told of the time.
     pub(crate) clock: Arc<Clock>,
@@ -62,8 +66,34 @@ pub(crate) struct TopologyLayout {
     pub(crate) kind: TopologyKind,
     pub(crate) sources: Vec<SourceLayout>,
     pub(crate) stages: Vec<Arc<dyn Stage>>,
+    pub(crate) gathers: Vec<GatherDef>,
     /// Indexes of its PStates.
     pub(crate) pstates: Vec<u16>,
+}
+
+/// A query, which has nothing on disk.
+pub(crate) struct QueryLayout {
+    pub(crate) name: String,
+    pub(crate) first: Arc<dyn Stage>,
+    pub(crate) stages: Vec<Arc<dyn Stage>>,
+    pub(crate) gathers: Vec<GatherDef>,
+    pub(crate) levels: u16,
+    /// Whether other tasks than the one where it began may keep something of it.
+    pub(crate) keeps_elsewhere: bool,
+}
+
+impl QueryLayout {
+    fn new(definition: &QueryDef) -> QueryLayout {
+        let gathers = definition.gathers.clone();
+        QueryLayout {
+            name: definition.name.clone(),
+            first: definition.first.clone(),
+            stages: definition.stages.clone(),
+            levels: GatherDef::levels(&gathers),
+            keeps_elsewhere: gathers.iter().any(|gather| gather.reach != Reach::Origin),
+            gathers,
+        }
+    }
 }
 
 pub(crate) struct SourceLayout {
@@ -141,6 +171,7 @@ impl Layout {
             depots: Vec::new(),
             pstates: Vec::new(),
             topologies: Vec::new(),
+            queries: definition.queries.iter().map(QueryLayout::new).collect(),
             by_log: by_log.collect(),
             by_space: by_space.collect(),
             definition,
@@ -209,6 +240,7 @@ impl Layout {
                 kind: topology.kind,
                 sources: sources.collect(),
                 stages: topology.stages.clone(),
+                gathers: topology.gathers.clone(),
                 pstates: pstates.collect(),
             }
         };
@@ -236,6 +268,18 @@ impl Layout {
     /// The task thread of a task.
     pub(crate) fn thread_of(&self, task: u32) -> u32 {
         task % self.threads
+    }
+
+    /// The task that is home to a top-level key of a PState; ends the event when its key partitioner
+    /// fails.
+    pub(crate) fn home(&self, space: SpaceId, key: &[u8]) -> u32 {
+        let index = usize::from(self.pstate_index(space));
+        let home = self.definition.pstates[index].home(key, self.tasks);
+        home.unwrap_or_else(|error| {
+            raise(EventFailure::Author {
+                message: error.to_string(),
+            })
+        })
     }
 
     /// The index of the PState with a provisional id.
@@ -286,6 +330,7 @@ impl TopologyLayout {
         let sources = self.sources.iter().map(source).collect();
         CoordinatorOptions {
             limits,
+            levels: GatherDef::levels(&self.gathers),
             ..CoordinatorOptions::new(layout.tasks, sources)
         }
     }

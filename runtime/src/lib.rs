@@ -10,7 +10,7 @@
 //! (starting modules), `catalog` and `layout` (names to ids), `cluster` and `client` (how programs
 //! reach it), `directory` and `remote_cluster` (the same from outside), `message`, `task_thread`
 //! (queues and loops), `depot`, `commit`, `context` (what events stand on), `tuning` (what options
-//! come to), `stream_driver`, `microbatch_driver`, `dead_letters`, `metrics`, `status`.
+//! come to), `stream_driver`, `microbatch_driver`, `query_driver`, `dead_letters`, `metrics`, `status`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -43,6 +43,7 @@ pub mod mutants;
 mod origin;
 mod processed;
 mod producers;
+mod query_driver;
 mod reader;
 mod remote;
 mod remote_cluster;
@@ -57,11 +58,13 @@ mod testing;
 mod trimming;
 
 pub mod access;
+pub mod aggregate;
 pub mod dataflow;
 pub mod definition;
 pub mod depot_def;
 pub mod external;
 pub mod failure;
+pub mod gather;
 pub mod graph;
 pub mod helpers;
 pub mod json_path;
@@ -74,6 +77,7 @@ pub mod plan;
 #[doc(hidden)]
 pub mod private;
 pub mod pstate;
+pub mod query_def;
 pub mod schema;
 pub mod schema_desc;
 pub mod setup;
@@ -86,9 +90,11 @@ mod tuning;
 pub mod worker;
 
 pub use access::{Access, Order, ReadAccess};
+pub use aggregate::{Aggregator, Aggs, Stored};
 pub use block_on::block_on;
-pub use client::{DepotClient, ModuleClient, PStateClient, Watch};
+pub use client::{DepotClient, ModuleClient, PStateClient, QueryClient, Watch};
 pub use cluster::Cluster;
+pub use dataflow::{Begin, Flow, Grouped, Local, Turn, Updated};
 pub use dead_letters::{DeadLetter, DeadLetterRecord, DeadLetterV1};
 pub use definition::{Definition, DefinitionError};
 pub use depot_def::{Depot, DepotHandle, Partition};
@@ -108,6 +114,7 @@ pub use plan::{
 #[doc(hidden)]
 pub use private as __private;
 pub use pstate::{LocalPState, PState};
+pub use query_def::Query;
 pub use rama_core::options;
 pub use rama_macros::{Key, Schema, record};
 pub use rama_wire::{AsKey, Key, KeyError, Record, RecordError};
@@ -121,5 +128,5 @@ pub use status::Status;
 pub use task::Task;
 pub use task_global::{MakeError, TaskContext, TaskGlobal};
 pub use test_pstate::TestPState;
-pub use topology_def::{Microbatch, SourceOptions, Start, Stream};
+pub use topology_def::{Asked, Microbatch, SourceOptions, Start, Stream};
 pub use worker::{Worker, WorkerConfig};

@@ -61,3 +61,6 @@ pub const TASKS_MAX: u32 = 1 << 14;
 const _: () = assert!(TASKS_MAX.is_power_of_two());
 const _: () = assert!(RECORD_BYTES_MAX < u32::MAX as usize);
 const _: () = assert!(2 * APPENDS_BYTES_MAX < rama_wire::entry::PAYLOAD_BYTES_MAX);
+
+/// What a query answers, at most.
+pub(crate) const QUERY_RESULT_BYTES: usize = 64 << 20;

@@ -10,6 +10,8 @@ use rama_core::stream::RetryMode;
 use serde_json::{Value, json};
 
 use crate::definition::{Definition, DepotDef, DepotKind, PStateDef, SourceDef, TopologyDef};
+use crate::depot_def::RecordDesc;
+use crate::query_def::QueryDef;
 use crate::topology_def::{Start, TopologyKind};
 
 /// Version of the manifest's own shape.
@@ -30,6 +32,7 @@ impl Definition {
             "depots": self.declared_depots().map(depot).collect::<Vec<_>>(),
             "pstates": self.pstates.iter().map(pstate).collect::<Vec<_>>(),
             "topologies": self.topologies.iter().map(topology).collect::<Vec<_>>(),
+            "queries": self.queries.iter().map(query).collect::<Vec<_>>(),
         })
     }
 }
@@ -39,11 +42,7 @@ fn depot(depot: &DepotDef) -> Value {
         "name": depot.name,
         "kind": depot.kind.as_str(),
         "partitioner": depot.placement.kind(),
-        "record": {
-            "type": depot.record.type_name,
-            "fingerprint": fingerprint(depot.record.fingerprint),
-            "json": (depot.record.json_schema)(),
-        },
+        "record": record(&depot.record),
         "place": depot.place,
     });
     if let DepotKind::Tick { every_ms } = depot.kind {
@@ -78,6 +77,26 @@ fn topology(topology: &TopologyDef) -> Value {
         "stages": topology.stages.len(),
         "graph": topology.graph,
         "place": topology.place,
+    })
+}
+
+fn query(query: &QueryDef) -> Value {
+    json!({
+        "name": query.name,
+        "arguments": record(&query.args),
+        "result": record(&query.result),
+        "client_finds_first_task": query.leading.is_some(),
+        "stages": query.stages.len(),
+        "graph": query.graph,
+        "place": query.place,
+    })
+}
+
+fn record(record: &RecordDesc) -> Value {
+    json!({
+        "type": record.type_name,
+        "fingerprint": fingerprint(record.fingerprint),
+        "json": (record.json_schema)(),
     })
 }
 

@@ -17,6 +17,7 @@ use crate::client::watch::Subscription;
 use crate::error::Result;
 use crate::plan::Plan;
 use crate::producers::Numbered;
+use crate::query_driver::{Invocation, QueryMessage};
 use crate::remote::link::Lane;
 use crate::stage::{Batch, StageIndex};
 use crate::stream_driver::StreamMessage;
@@ -192,6 +193,13 @@ pub(crate) enum ClientRequest {
         plan: Plan,
         subscription: Subscription,
     },
+    /// Runs a query that begins on this task.
+    Invoke {
+        task: u32,
+        query: u16,
+        args: Vec<u8>,
+        reply: Reply<Vec<u8>>,
+    },
     /// Lists or drops dead letters of this task.
     DeadLetters {
         task: u32,
@@ -257,6 +265,13 @@ pub(crate) enum Message {
         topology: u16,
         message: ToCoordinator,
     },
+    /// About one run of a query.
+    Query {
+        query: u16,
+        task: u32,
+        invocation: Invocation,
+        message: QueryMessage,
+    },
     /// A depot partition grew: for the coordinator on task 0.
     DepotEnd {
         topology: u16,
@@ -321,6 +336,7 @@ impl ClientRequest {
             ClientRequest::Processed { reply, .. } => reply.is_canceled(),
             ClientRequest::Select { reply, .. } => reply.is_canceled(),
             ClientRequest::Watch { subscription, .. } => subscription.is_over(),
+            ClientRequest::Invoke { reply, .. } => reply.is_canceled(),
             ClientRequest::DeadLetters { request, .. } => request.is_forgotten(),
         }
     }

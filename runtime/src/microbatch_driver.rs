@@ -30,6 +30,7 @@ use crate::context::EventContext;
 use crate::failure::{EventFailure, guard};
 #[cfg(any(test, feature = "mutants"))]
 use crate::message::Records;
+use crate::gather::{Reach, Slots};
 use crate::message::{Message, MicrobatchHop};
 use crate::stage::{Outbox, Outgoing};
 use crate::task::Task;
@@ -118,6 +119,12 @@ pub(crate) async fn run<E: Env>(thread: Rc<Thread<E>>, me: Rc<Participating<E>>,
     }
 }
 
+/// What waits to be let go, the last one first.
+struct Releasing {
+    at: Position,
+    left: Vec<usize>,
+}
+
 struct Driver<E: Env> {
     thread: Rc<Thread<E>>,
     me: Rc<Participating<E>>,
@@ -125,6 +132,8 @@ struct Driver<E: Env> {
     hops: VecDeque<MicrobatchHop>,
     held: Vec<MicrobatchHop>,
     sources: Option<source::Work>,
+    /// What is let go now.
+    releasing: Option<Releasing>,
     /// Whether the attempt that runs goes on after a failure.
     thorough: bool,
     source_ids: Vec<SourceId>,
@@ -146,6 +155,7 @@ impl<E: Env> Driver<E> {
             hops: VecDeque::new(),
             held: Vec::new(),
             sources: None,
+            releasing: None,
             thorough: false,
             source_ids,
             consumed: Vec::new(),
@@ -191,6 +201,7 @@ impl<E: Env> Driver<E> {
                 thorough,
             } => {
                 self.hops.clear();
+                self.me.handle.swap_slots(Slots::default());
                 self.thorough = thorough;
                 match thorough {
                     true => self.me.context.begin_thorough(at.id.0),
@@ -210,8 +221,11 @@ impl<E: Env> Driver<E> {
             ParticipantEffect::DropOverlay { .. } => {
                 self.hops.clear();
                 self.sources = None;
+                self.releasing = None;
+                self.me.handle.swap_slots(Slots::default());
                 self.me.context.discard();
             }
+            ParticipantEffect::RunGathered { at, level } => self.let_go(at, level),
             ParticipantEffect::PersistPrepare { at } => self.persist_prepare(at),
             ParticipantEffect::DropPrepared { at } => {
                 let abort = Op::Abort {
@@ -224,6 +238,17 @@ impl<E: Env> Driver<E> {
             }
             ParticipantEffect::PersistCommit { at } => self.persist_commit(at),
         }
+    }
+
+    /// What was gathered at a level may go on: an event each.
+    fn let_go(&mut self, at: Position, level: u16) {
+        let (layout, first) = (&self.thread.layout, self.me.task == 0);
+        let gathers = &layout.topologies[usize::from(self.me.topology)].gathers;
+        let here = gathers.iter().enumerate().filter(|(_, gather)| {
+            gather.level == level && (first || gather.reach == Reach::Everywhere)
+        });
+        let left = here.map(|(index, _)| index).rev().collect();
+        self.releasing = Some(Releasing { at, left });
     }
 
     /// Depot appends of the attempt are prepared with its writes, and come into their depots with
@@ -294,7 +319,40 @@ impl<E: Env> Driver<E> {
             self.run_slice().await;
             return true;
         }
+        if self.releasing.is_some() {
+            self.run_release();
+            return true;
+        }
         false
+    }
+
+    fn run_release(&mut self) {
+        let Some(Releasing { at, left }) = &mut self.releasing else {
+            return;
+        };
+        let (at, next) = (*at, left.pop());
+        let thread = self.thread.clone();
+        let topology = &thread.layout.topologies[usize::from(self.me.topology)];
+        let mut emitted = 0;
+        if let Some(index) = next {
+            let gather = topology.gathers[index].gather.clone();
+            let (handle, out) = (&self.me.handle, &mut self.out);
+            match guard(|| gather.release(handle, origin::NOBODY, out)) {
+                Ok(()) => emitted = self.send_out(at),
+                Err(failure) => {
+                    self.fail(at, failure);
+                    if !self.machine.runs(at) {
+                        return;
+                    }
+                }
+            }
+        }
+        let done = self.releasing.as_ref().is_none_or(|of| of.left.is_empty());
+        if done {
+            self.releasing = None;
+        }
+        self.machine
+            .on_input(ParticipantInput::SourceRan { at, emitted, done });
     }
 
     fn run_hop(&mut self, hop: MicrobatchHop) {

@@ -18,6 +18,9 @@ pub(crate) const TICK: Origin = Origin {
     home: u32::MAX,
 };
 
+/// What came of several records: none of them is tracked or blamed.
+pub(crate) const NOBODY: Origin = TICK;
+
 const _: () = assert!(crate::limits::TASKS_MAX < PARTITION_MASK);
 
 /// The home of records of the source with this index in its topology.

@@ -16,6 +16,16 @@ use crate::task::Task;
 
 /// Sends a value to its tasks.
 pub trait Router<T>: Send + Sync + 'static {
+    /// Whether the value alone decides, so that whoever has it can tell the task (spec Q-7).
+    #[doc(hidden)]
+    const LEADS: bool = false;
+
+    /// The task for a value, of a router that leads.
+    #[doc(hidden)]
+    fn lead(&self, _value: &T, _tasks: u32) -> u32 {
+        0
+    }
+
     /// Pushes `value` into the lanes it belongs to.
     #[doc(hidden)]
     fn route(&self, task: &Task, value: T, lanes: &mut Lanes<'_, '_, T>);
@@ -34,6 +44,12 @@ where
     K: Key,
     F: Fn(T) -> K + Send + Sync + 'static,
 {
+    const LEADS: bool = true;
+
+    fn lead(&self, value: &T, tasks: u32) -> u32 {
+        hash::task_of(&(self.0)(value.clone()).key_bytes(), tasks)
+    }
+
     #[inline]
     fn route(&self, _: &Task, value: T, lanes: &mut Lanes<'_, '_, T>) {
         let key = (self.0)(lanes.0.copy_of(&value));
@@ -67,6 +83,12 @@ where
     K: Key,
     F: for<'a> Fn(&'a T) -> &'a K + Send + Sync + 'static,
 {
+    const LEADS: bool = true;
+
+    fn lead(&self, value: &T, tasks: u32) -> u32 {
+        hash::task_of(&(self.key)(value).key_bytes(), tasks)
+    }
+
     #[inline]
     fn route(&self, _: &Task, value: T, lanes: &mut Lanes<'_, '_, T>) {
         let tasks = lanes.0.tasks();
@@ -95,9 +117,58 @@ impl<T: Record + Send> Router<T> for All {
 pub struct Global;
 
 impl<T: Record + Send> Router<T> for Global {
+    const LEADS: bool = true;
+
     #[inline]
     fn route(&self, _: &Task, value: T, lanes: &mut Lanes<'_, '_, T>) {
         lanes.0.push(0, value);
+    }
+}
+
+/// To the task where the query began.
+pub struct Origin;
+
+impl<T: Record + Send> Router<T> for Origin {
+    #[inline]
+    fn route(&self, _: &Task, value: T, lanes: &mut Lanes<'_, '_, T>) {
+        let home = lanes.0.origin().home;
+        lanes.0.push(home, value);
+    }
+}
+
+/// To the home of a key made of the value.
+pub(crate) struct KeyOf<F>(pub(crate) std::sync::Arc<F>);
+
+impl<T, K, F> Router<T> for KeyOf<F>
+where
+    T: Record + Send,
+    K: Key,
+    F: Fn(&T) -> K + Send + Sync + 'static,
+{
+    const LEADS: bool = true;
+
+    fn lead(&self, value: &T, tasks: u32) -> u32 {
+        hash::task_of(&(self.0)(value).key_bytes(), tasks)
+    }
+
+    #[inline]
+    fn route(&self, _: &Task, value: T, lanes: &mut Lanes<'_, '_, T>) {
+        let tasks = lanes.0.tasks();
+        let key = (self.0)(&value);
+        let scratch = lanes.0.key_scratch();
+        key.encode_key(scratch);
+        let task = hash::task_of(scratch, tasks);
+        lanes.0.push(task, value);
+    }
+}
+
+/// To this task, as another event.
+pub(crate) struct Here;
+
+impl<T: Record + Send> Router<T> for Here {
+    #[inline]
+    fn route(&self, task: &Task, value: T, lanes: &mut Lanes<'_, '_, T>) {
+        lanes.0.push(task.id(), value);
     }
 }
 
@@ -120,6 +191,12 @@ where
     T: Record + Send,
     F: Fn(&T) -> u32 + Send + Sync + 'static,
 {
+    const LEADS: bool = true;
+
+    fn lead(&self, value: &T, tasks: u32) -> u32 {
+        in_range("direct_partition", (self.0)(value), tasks)
+    }
+
     #[inline]
     fn route(&self, _: &Task, value: T, lanes: &mut Lanes<'_, '_, T>) {
         let task = in_range("direct_partition", (self.0)(&value), lanes.0.tasks());
@@ -135,6 +212,12 @@ where
     T: Record + Send,
     F: Fn(&T, u32) -> u32 + Send + Sync + 'static,
 {
+    const LEADS: bool = true;
+
+    fn lead(&self, value: &T, tasks: u32) -> u32 {
+        in_range("custom_partition", (self.0)(value, tasks), tasks)
+    }
+
     #[inline]
     fn route(&self, _: &Task, value: T, lanes: &mut Lanes<'_, '_, T>) {
         let tasks = lanes.0.tasks();

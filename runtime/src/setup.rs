@@ -19,17 +19,18 @@ use std::time::Duration;
 
 use rama_wire::{Key, Record};
 
-use crate::dataflow::{Begin, Flow};
+use crate::dataflow::{Begin, Entrance, Flow, Steps};
 use crate::definition::{Definition, DefinitionError, DepotKind, KeyPlacement};
-use crate::depot_def::{Depot, DepotHandle, Partition, PlacementError};
+use crate::depot_def::{Depot, DepotHandle, Partition, PlacementError, RecordDesc};
 use crate::graph::Place;
 use crate::plan::{Function, FunctionDef};
 use crate::pstate::{LocalPState, PState};
+use crate::query_def::Query;
 use crate::schema::{Map, Root, Schema, Tracking};
-use crate::topology_def::{Kind, Microbatch, SourceOptions, Stream};
+use crate::topology_def::{Asked, Consumes, Microbatch, SourceOptions, Stream};
 
 pub(crate) use chain::Chain;
-use draft::{DepotDraft, Draft, TopologyDraft};
+use draft::{DepotDraft, Draft, Kinded, QueryDraft, TopologyDraft};
 
 /// Where a module declares its depots and topologies.
 pub struct Setup {
@@ -129,9 +130,60 @@ impl Setup {
         self.topology(name.into())
     }
 
+    /// Declares a query topology: a read over any tasks, run on demand (spec §9). What `build` answers
+    /// is the result, which must come out exactly once, on the task where the query began.
+    ///
+    /// ```
+    /// # use rama_runtime::{Module, Setup, PState, Map, Set, Query};
+    /// const FOLLOWERS: PState<Map<u64, Set<u64>>> = PState::named("$$followers");
+    /// const REACH: Query<Vec<u64>, u64> = Query::named("reach");
+    ///
+    /// # struct M;
+    /// # impl Module for M {
+    /// fn define(&self, m: &mut Setup) {
+    ///     let mut s = m.stream("follows");
+    ///     let followers = s.pstate(FOLLOWERS);
+    ///     m.query(REACH, |q| {
+    ///         q.flat_map(|_, users| users)
+    ///             .hash_partition(|user| user)
+    ///             .flat_map(move |task, user| followers.key(&user).all().keys(task))
+    ///             .origin_partition()
+    ///             .agg(|of| of.set(|follower| *follower))
+    ///             .map(|_, distinct| distinct.len() as u64)
+    ///     });
+    /// }
+    /// # }
+    /// # rama_runtime::Definition::of(&M)?;
+    /// # Ok::<(), rama_runtime::DefinitionError>(())
+    /// ```
     #[track_caller]
-    fn topology<K: Kind>(&mut self, name: String) -> Topology<K> {
-        let declared = TopologyDraft::new(name, K::KIND, Place::of_caller());
+    pub fn query<A, R, In, S>(
+        &mut self,
+        query: Query<A, R>,
+        build: impl FnOnce(Flow<Asked, A, Begin, A>) -> Flow<Asked, In, S, R>,
+    ) where
+        A: Record + Send,
+        R: Record + Send,
+        In: Entrance,
+        S: Steps<In::Value, Out = R>,
+    {
+        let place = Place::of_caller();
+        let kind = Kinded::Answers(QueryDraft {
+            args: RecordDesc::of::<A>(),
+            result: RecordDesc::of::<R>(),
+            leading: None,
+        });
+        let declared = TopologyDraft::new(query.name().to_owned(), kind, place);
+        let index = self.draft.borrow_mut().declare_topology(declared);
+        let emits = std::any::type_name::<A>();
+        let chain = Chain::query(&self.draft, index, query.name(), emits, place);
+        build(Flow::begin(chain)).answer(place);
+    }
+
+    #[track_caller]
+    fn topology<K: Consumes>(&mut self, name: String) -> Topology<K> {
+        let kind = Kinded::Consumes(K::KIND);
+        let declared = TopologyDraft::new(name, kind, Place::of_caller());
         let index = self.draft.borrow_mut().declare_topology(declared);
         Topology {
             draft: Rc::clone(&self.draft),
@@ -178,7 +230,7 @@ pub struct Topology<K> {
     kind: PhantomData<fn() -> K>,
 }
 
-impl<K: Kind> Topology<K> {
+impl<K: Consumes> Topology<K> {
     /// Declares a PState of this topology and answers with what its code uses: `Copy`, so that
     /// closures move it in. Other topologies of the module may read through the same (spec P-2);
     /// a write by them fails the event.

@@ -115,6 +115,18 @@ pub struct Item<T> {
     pub value: T,
 }
 
+impl<T> Item<T> {
+    /// A value that came of an item, whose edge stays with that.
+    pub(crate) fn of(origin: Origin, value: T) -> Item<T> {
+        let edge = 0;
+        Item {
+            origin,
+            edge,
+            value,
+        }
+    }
+}
+
 /// A vector of items of one type, whose type only its two stages know.
 pub struct Batch {
     items: Box<dyn Items>,
@@ -237,6 +249,7 @@ pub struct Outbox {
     shuffle_turn: u32,
     outgoing: Vec<Outgoing>,
     acks: Vec<Ack>,
+    answers: Vec<Vec<u8>>,
     current: Origin,
     key_scratch: Vec<u8>,
     lane_capacity: usize,
@@ -263,6 +276,7 @@ impl Outbox {
             shuffle_turn: 0,
             outgoing: Vec::new(),
             acks: Vec::new(),
+            answers: Vec::new(),
             current: Origin::default(),
             key_scratch: Vec::new(),
             lane_capacity: 0,
@@ -292,9 +306,19 @@ impl Outbox {
         self.acks.drain(..)
     }
 
+    /// What a query answers, encoded.
+    pub(crate) fn answer(&mut self, bytes: Vec<u8>) {
+        self.answers.push(bytes);
+    }
+
+    /// Takes the answers of a query: to be right there is one in all.
+    pub(crate) fn take_answers(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.answers)
+    }
+
     /// Whether nothing waits to be taken.
     pub fn is_empty(&self) -> bool {
-        self.outgoing.is_empty() && self.acks.is_empty()
+        self.outgoing.is_empty() && self.acks.is_empty() && self.answers.is_empty()
     }
 
     /// The record whose item was begun last: after a failure, the failing one.
@@ -306,6 +330,7 @@ impl Outbox {
     pub fn clear(&mut self) {
         self.outgoing.clear();
         self.acks.clear();
+        self.answers.clear();
     }
 
     /// The next number of a splitmix64 sequence; never 0, so that an edge is never invisible.
@@ -331,6 +356,8 @@ pub(crate) struct Fan<'o, T> {
     lanes: Vec<Vec<Item<T>>>,
     origin: Origin,
     edges: u64,
+    /// Values that stay on this task, for a chain that ends in a [`crate::dataflow`] sink.
+    kept: Vec<Item<T>>,
     /// A value whose buffers the next copy is made into.
     copy: Option<T>,
 }
@@ -344,8 +371,38 @@ impl<'o, T> Fan<'o, T> {
             lanes: Vec::new(),
             origin: Origin::default(),
             edges: 0,
+            kept: Vec::new(),
             copy: None,
         }
+    }
+
+    /// Keeps a value on this task, as a part of the item begun last. `true` when there are as many as
+    /// a batch may have.
+    #[inline]
+    pub(crate) fn keep(&mut self, value: T) -> bool {
+        let (origin, edge) = (self.origin, 0);
+        self.kept.push(Item {
+            origin,
+            edge,
+            value,
+        });
+        self.kept.len() == BATCH_ITEMS_MAX
+    }
+
+    /// What was kept, and where what becomes of it goes.
+    pub(crate) fn take_kept(&mut self) -> (Vec<Item<T>>, &mut Outbox) {
+        (std::mem::take(&mut self.kept), self.out)
+    }
+
+    /// Goes on with the item begun last after others were run.
+    pub(crate) fn resume(&mut self, task: &Task) {
+        task.set_origin(self.origin.record);
+        self.out.current = self.origin;
+    }
+
+    /// The record that the item begun last descends from.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// Starts the item that descends from `origin` and is known by `edge`.
@@ -413,6 +470,7 @@ impl<'o, T: Record + Send> Fan<'o, T> {
             lanes,
             origin: Origin::default(),
             edges: 0,
+            kept: Vec::new(),
             copy: None,
         }
     }
@@ -470,6 +528,18 @@ impl<'o, T: Record + Send> Fan<'o, T> {
         let key: &mut dyn Any = &mut key;
         if let Some(copy) = key.downcast_mut::<Option<T>>() {
             self.copy = copy.take();
+        }
+    }
+
+    /// Hands the lanes over, each made into a batch for a stage by `combine`.
+    pub(crate) fn finish_with(self, combine: &dyn Fn(Vec<Item<T>>) -> (StageIndex, Batch)) {
+        for (task, items) in self.lanes.into_iter().enumerate() {
+            if items.is_empty() {
+                continue;
+            }
+            let (stage, batch) = combine(items);
+            let task = task as u32;
+            self.out.outgoing.push(Outgoing { stage, task, batch });
         }
     }
 

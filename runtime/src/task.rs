@@ -9,6 +9,7 @@ use std::rc::Rc;
 use rama_wire::{LogId, Record};
 
 use crate::access::Access;
+use crate::gather::{SlotIndex, Slots};
 
 /// The task an event runs on, and what the event may do there.
 ///
@@ -18,6 +19,7 @@ pub struct Task {
     access: Rc<dyn Access>,
     origin: Cell<u64>,
     scratch: RefCell<Vec<u8>>,
+    slots: RefCell<Slots>,
 }
 
 impl Task {
@@ -27,6 +29,7 @@ impl Task {
             access,
             origin: Cell::new(0),
             scratch: RefCell::new(Vec::new()),
+            slots: RefCell::default(),
         }
     }
 
@@ -90,6 +93,22 @@ impl Task {
     /// What the task stands on. For paths and the dataflow.
     pub fn access(&self) -> &dyn Access {
         &*self.access
+    }
+
+    /// Takes out what the running attempt or invocation keeps in memory on this task, and puts
+    /// `slots` in its place. For the engine, between events.
+    pub(crate) fn swap_slots(&self, slots: Slots) -> Slots {
+        self.slots.replace(slots)
+    }
+
+    /// Takes the value of a slot out; author code that runs meanwhile finds nothing there.
+    pub(crate) fn take_slot<T: 'static>(&self, index: SlotIndex) -> Option<T> {
+        self.slots.borrow_mut().take(index)
+    }
+
+    /// Puts the value of a slot in.
+    pub(crate) fn put_slot<T: 'static>(&self, index: SlotIndex, value: T) {
+        self.slots.borrow_mut().put(index, value);
     }
 
     /// Lends an empty buffer that keeps its capacity from call to call. Not for author code: the

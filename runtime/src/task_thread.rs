@@ -37,6 +37,7 @@ use crate::metrics::ModuleMetrics;
 use crate::microbatch_driver::{self, Coordinating, CoordinatorEvent, Participating};
 use crate::processed;
 use crate::producers::Producers;
+use crate::query_driver::{self, Queries};
 use crate::stream_driver::progress::Progress;
 use crate::stream_driver::{self, Streaming};
 use crate::task_global::Instances;
@@ -68,6 +69,7 @@ pub(crate) struct Thread<E: Env> {
     /// Selects that are being read page by page.
     pub(crate) paged_selects: Cell<usize>,
     coordinators: Vec<Option<Rc<Coordinating>>>,
+    pub(crate) queries: Queries<E>,
     /// By topology: whether it is a stream that an operator or a policy paused.
     paused: Vec<Cell<bool>>,
     /// Whether the thread is about to stop: streams begin nothing.
@@ -192,6 +194,17 @@ impl<E: Env> Thread<E> {
                 };
                 self.tell_coordinator(topology, CoordinatorEvent::Input(input));
             }
+            Message::Query {
+                query,
+                task,
+                invocation,
+                message,
+            } => self.queries.push(query_driver::Work::Message {
+                task,
+                query,
+                invocation,
+                message,
+            }),
             Message::Control(_) => unreachable!("no task sends commands to another"),
             Message::Link { thread, lane, up } => links::on_link(self, thread, lane, up),
             Message::StreamNewsLost => links::on_stream_news_lost(self),
@@ -413,6 +426,17 @@ fn serve_client<E: Env>(thread: &Rc<Thread<E>>, request: ClientRequest) {
             let watches = &thread.local(task).watches;
             watches.add((pstate, count_max), plan, subscription);
         }
+        ClientRequest::Invoke {
+            task,
+            query,
+            args,
+            reply,
+        } => thread.queries.push(query_driver::Work::Invoke {
+            task,
+            query,
+            args,
+            reply,
+        }),
         ClientRequest::ReadDepot {
             task,
             depot,

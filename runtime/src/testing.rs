@@ -157,3 +157,10 @@ impl Module for Jobs {
             .each(move |task, ()| ticked.key("n").update(task, |n| n.unwrap_or(0) + 1));
     }
 }
+
+/// The first number whose home is a task.
+pub(crate) fn key_of_task(task: u32, tasks: u32) -> u64 {
+    let home = |key: &u64| rama_wire::hash::task_of(&rama_wire::Key::key_bytes(key), tasks) == task;
+    let mut keys = 0..;
+    keys.find(home).expect("every task is home to some number")
+}

@@ -41,19 +41,42 @@ pub enum Stream {}
 #[derive(Clone, Copy, Debug)]
 pub enum Microbatch {}
 
-/// [`Stream`] or [`Microbatch`].
-pub trait Kind: sealed::Sealed + 'static {
+/// Marks builders of query topologies.
+#[derive(Clone, Copy, Debug)]
+pub enum Asked {}
+
+/// [`Stream`], [`Microbatch`] or [`Asked`].
+pub trait Kind: sealed::Sealed + 'static {}
+
+impl Kind for Stream {}
+impl Kind for Microbatch {}
+impl Kind for Asked {}
+
+/// Topologies that consume depots.
+pub trait Consumes: Kind {
     /// The same as a value.
     const KIND: TopologyKind;
 }
 
-impl Kind for Stream {
+impl Consumes for Stream {
     const KIND: TopologyKind = TopologyKind::Stream;
 }
 
-impl Kind for Microbatch {
+impl Consumes for Microbatch {
     const KIND: TopologyKind = TopologyKind::Microbatch;
 }
+
+/// Topologies whose steps may wait for all values: microbatches and queries (spec §4.5).
+#[diagnostic::on_unimplemented(
+    message = "a stream topology processes record by record: it has no moment at which all are there",
+    label = "only for microbatch and query topologies",
+    note = "declare the topology with `m.microbatch(…)`, which processes in batches, exactly once",
+    note = "or keep the aggregate in a PState: `.each(move |task, v| totals.key(&v.id).update(task, …))`"
+)]
+pub trait Gathers: Kind {}
+
+impl Gathers for Microbatch {}
+impl Gathers for Asked {}
 
 /// Topologies whose appenders wait: streams.
 #[diagnostic::on_unimplemented(
@@ -72,6 +95,7 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for super::Stream {}
     impl Sealed for super::Microbatch {}
+    impl Sealed for super::Asked {}
 }
 
 /// Where a *new* source starts; ignored once it has progress (spec S-21, S-22).

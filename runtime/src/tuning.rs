@@ -12,7 +12,7 @@ use rama_core::ids::SourceId;
 use rama_core::microbatch::{CoordinatorLimits, Portion};
 use rama_core::options::{
     DEPOT_MAX_FETCH, DEPOT_TRIM_INTERVAL, EVENT_CATEGORY_PROPORTIONS, EVENT_TARGET_MILLIS, Level,
-    Objects, PROXY_LIMIT, SELECT_PAGE_SIZE, STREAM_EVENTS_PER_BATCH, Settings,
+    Objects, PROXY_LIMIT, QUERY_TIMEOUT, SELECT_PAGE_SIZE, STREAM_EVENTS_PER_BATCH, Settings,
     TopologyKind as OptionKind,
 };
 use rama_core::stream::TrackerLimits;
@@ -29,6 +29,8 @@ pub(crate) struct Tuning {
     /// After so long an event takes no more records.
     pub(crate) event_target: Duration,
     pub(crate) shares: CategoryShares,
+    /// After so long a query is given up.
+    pub(crate) query_timeout: Duration,
     /// By topology.
     pub(crate) topologies: Vec<TopologyTuning>,
     /// By depot: records that one event takes.
@@ -78,6 +80,7 @@ impl Tuning {
         Arc::new(Tuning {
             event_target: Duration::from_millis(target),
             shares: shares(settings),
+            query_timeout: Duration::from_millis(settings.whole(&QUERY_TIMEOUT, &Level::Module)),
             topologies: topologies
                 .map(|index| topology(layout, settings, index))
                 .collect(),

@@ -5,6 +5,7 @@ pub mod dev_server;
 pub mod history;
 pub mod http;
 pub mod random;
+pub mod rules;
 
 use std::fs;
 use std::path::{Path, PathBuf};

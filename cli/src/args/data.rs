@@ -82,6 +82,30 @@ pub struct Select {
     pub server: Server,
 }
 
+pub const INVOKE: &str = asks!(
+    "\
+ARGS is JSON: one argument is bare, several are a list, none is left out.
+
+Examples:
+  rama invoke Social/reach '[1, 2, 3]'
+  rama invoke TimeSeries/window-stats '[\"example.com\", 0, 60]' --output json
+  rama invoke Social/size"
+);
+
+/// `rama invoke`
+#[derive(Args, Debug)]
+pub struct Invoke {
+    /// Which query: MODULE/QUERY.
+    #[arg(value_name = "MODULE/QUERY")]
+    pub query: String,
+    /// The arguments.
+    #[arg(value_name = "ARGS", default_value = "null")]
+    pub args: String,
+    /// Which server.
+    #[command(flatten)]
+    pub server: Server,
+}
+
 pub const WATCH: &str = asks!(
     "\
 The path must have one result. The current value comes first; a slow reader skips values, never the

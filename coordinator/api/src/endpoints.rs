@@ -156,6 +156,8 @@ pub enum Id {
     Select,
     /// Reads one value.
     SelectOne,
+    /// Runs a query.
+    Invoke,
     /// Follows a value.
     Watch,
     /// The same, with the path in the body.

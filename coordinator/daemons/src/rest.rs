@@ -62,6 +62,7 @@ pub(crate) fn handler(rest: &Rest, id: Id, on: MethodFilter) -> Option<MethodRou
         | Id::Append
         | Id::Select
         | Id::SelectOne
+        | Id::Invoke
         | Id::Watch
         | Id::WatchPath
         | Id::DeadLetters

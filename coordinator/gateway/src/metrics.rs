@@ -40,6 +40,8 @@ pub enum Route {
     Append,
     /// `…/select` and `…/selectOne`
     Select,
+    /// `…/invoke`
+    Invoke,
     /// `…/watch`: the time until the first event
     Watch,
     /// `…/dead-letters`
@@ -64,6 +66,7 @@ impl Route {
             Route::Describe => "describe",
             Route::Append => "append",
             Route::Select => "select",
+            Route::Invoke => "invoke",
             Route::Watch => "watch",
             Route::DeadLetters => "dead_letters",
             Route::Settle => "settle",

@@ -16,6 +16,8 @@ pub enum Kind {
     Depot,
     /// `$$name`
     PState,
+    /// `name`
+    Query,
 }
 
 impl Kind {
@@ -23,6 +25,7 @@ impl Kind {
         match self {
             Kind::Depot => "*",
             Kind::PState => "$$",
+            Kind::Query => "",
         }
     }
 
@@ -30,6 +33,7 @@ impl Kind {
         match self {
             Kind::Depot => "depot",
             Kind::PState => "PState",
+            Kind::Query => "query",
         }
     }
 }
@@ -41,6 +45,8 @@ pub struct Objects {
     pub depots: Vec<String>,
     /// PState names with their `$$`.
     pub pstates: Vec<String>,
+    /// Names of query topologies.
+    pub queries: Vec<String>,
 }
 
 /// What clients can name in a module; `None` when no such module is launched.
@@ -53,6 +59,11 @@ pub fn objects(cluster: &Cluster, module: &str) -> Option<Objects> {
     Some(Objects {
         depots: depots.map(|depot| depot.name.clone()).collect(),
         pstates: pstates.map(|pstate| pstate.name.clone()).collect(),
+        queries: definition
+            .queries
+            .iter()
+            .map(|query| query.name.clone())
+            .collect(),
     })
 }
 
@@ -91,6 +102,7 @@ pub fn explain(
     let names = match kind {
         Kind::Depot => objects.depots,
         Kind::PState => objects.pstates,
+        Kind::Query => objects.queries,
     };
     if names.iter().any(|existing| existing == name) {
         return refusal;

@@ -12,6 +12,7 @@ mod append;
 pub mod dead_letters;
 mod health;
 mod index;
+mod invoke;
 mod select;
 #[cfg(test)]
 mod tests;
@@ -84,6 +85,7 @@ pub fn router(gateway: Gateway) -> Router {
             "/rest/{module}/pstate/{pstate}/selectOne",
             post(select::select_one),
         )
+        .route("/rest/{module}/query/{query}/invoke", post(invoke::invoke))
         .route(
             "/rest/{module}/pstate/{pstate}/watch",
             get(watch::get).post(watch::post),

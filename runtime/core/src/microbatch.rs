@@ -40,6 +40,9 @@ pub struct CoordinatorOptions {
     pub limits: CoordinatorLimits,
     /// Back-off of attempts that failed without a record to blame (lost task, timeout).
     pub unblamed: FailurePolicy,
+    /// How many times what was gathered on the tasks is let go before an attempt is processed: each
+    /// time when nothing is left to run anywhere (spec F-21).
+    pub levels: u16,
 }
 
 /// Settings of a coordinator that may change while it runs. A plan that is made already stays as it
@@ -105,6 +108,7 @@ impl CoordinatorOptions {
             sources,
             limits: CoordinatorLimits::default(),
             unblamed: FailurePolicy::default(),
+            levels: 0,
         }
     }
 }
@@ -255,7 +259,8 @@ pub enum ParticipantInput {
     },
     /// A message of the coordinator.
     Message(ToParticipant),
-    /// A piece of source work ran; its writes are in the overlay and its hops were handed over.
+    /// A piece of source work, or of letting go of what was gathered, ran; its writes are in the
+    /// overlay and its hops were handed over.
     SourceRan {
         /// Which attempt.
         at: Position,
@@ -312,6 +317,13 @@ pub enum ParticipantEffect {
     },
     /// Offer the held hops to [`Participant::admit`] again.
     OfferHeld,
+    /// Let go of what stages of this level gathered on this task; say `SourceRan`.
+    RunGathered {
+        /// Which attempt.
+        at: Position,
+        /// From 1.
+        level: u16,
+    },
     /// Throw the attempt's overlay and queued work away.
     DropOverlay {
         /// Which attempt.

@@ -34,6 +34,8 @@ pub enum Mutant {
     ExclusionsForgotten,
     /// The coordinator gives up a record that failed behind one that is tried again.
     DependentGivenUp,
+    /// The coordinator lets the next level go when the first task says that it is idle.
+    LevelEarly,
     /// The coordinator does not send the commit again to a task that restarted.
     CommitNotRepeated,
     /// The tracker's checkpoint passes unfinished records.

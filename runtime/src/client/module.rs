@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use rama_wire::Record;
 
-use crate::client::{DepotClient, PStateClient};
+use crate::client::{DepotClient, PStateClient, QueryClient};
 use crate::cluster::Cluster;
 use crate::depot_def::Depot;
 use crate::pstate::PState;
+use crate::query_def::Query;
 use crate::schema::Root;
 
 /// The objects of one module of a cluster.
@@ -45,6 +46,18 @@ impl ModuleClient {
     /// A client of one of its depots.
     pub fn depot<T: Record>(&self, depot: Depot<T>) -> DepotClient<T> {
         let client = DepotClient::new(self.cluster.clone(), Some(self.module.clone()), depot);
+        match self.within {
+            Some(deadline) => client.within(deadline),
+            None => client,
+        }
+    }
+
+    /// A client of one of its queries.
+    pub fn query<A: Record + Send, R: Record + Send>(
+        &self,
+        query: Query<A, R>,
+    ) -> QueryClient<A, R> {
+        let client = QueryClient::new(self.cluster.clone(), Some(self.module.clone()), query);
         match self.within {
             Some(deadline) => client.within(deadline),
             None => client,

@@ -5,9 +5,11 @@
 //! batch allocates per destination, not per value.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use rama_wire::{Record, RecordError};
 
+use super::joint::Body;
 use super::steps::Steps;
 use crate::failure::{self, EventFailure};
 use crate::partition::{Lanes, Router};
@@ -20,16 +22,18 @@ use crate::task::Task;
 pub(crate) trait Exit<T>: Send + Sync + 'static {
     fn open<'o>(&self, out: &'o mut Outbox) -> Fan<'o, T>;
     fn take(&self, task: &Task, value: T, fan: &mut Fan<'_, T>);
-    fn close(&self, fan: Fan<'_, T>);
+    fn close(&self, task: &Task, fan: Fan<'_, T>);
 }
 
 /// To a stage, by a partitioner.
-pub(crate) struct To<R> {
-    pub(crate) router: R,
+pub(crate) struct To<R, T> {
+    pub(crate) router: Arc<R>,
     pub(crate) stage: StageIndex,
+    /// Set when what follows combines values before they travel.
+    pub(crate) combine: super::combine::Hook<T>,
 }
 
-impl<T: Record + Send, R: Router<T>> Exit<T> for To<R> {
+impl<T: Record + Send, R: Router<T>> Exit<T> for To<R, T> {
     fn open<'o>(&self, out: &'o mut Outbox) -> Fan<'o, T> {
         Fan::new(out, self.stage)
     }
@@ -39,8 +43,11 @@ impl<T: Record + Send, R: Router<T>> Exit<T> for To<R> {
         self.router.route(task, value, &mut Lanes(fan));
     }
 
-    fn close(&self, fan: Fan<'_, T>) {
-        fan.finish();
+    fn close(&self, _: &Task, fan: Fan<'_, T>) {
+        match self.combine.get() {
+            Some(combine) => fan.finish_with(&|items| combine.combine(items)),
+            None => fan.finish(),
+        }
     }
 }
 
@@ -57,7 +64,37 @@ impl<T: 'static, F: Fn(&Task, T) + Send + Sync + 'static> Exit<T> for End<F> {
         (self.0)(task, value);
     }
 
-    fn close(&self, _: Fan<'_, T>) {}
+    fn close(&self, _: &Task, _: Fan<'_, T>) {}
+}
+
+/// Takes the values of a chain on the task where they are, some at a time, in the same event.
+pub(crate) trait Sink<T>: Send + Sync + 'static {
+    fn drain(&self, task: &Task, items: Vec<Item<T>>, out: &mut Outbox);
+}
+
+/// Into a sink.
+pub(crate) struct IntoSink<S>(pub(crate) S);
+
+impl<T: 'static, S: Sink<T>> Exit<T> for IntoSink<S> {
+    fn open<'o>(&self, out: &'o mut Outbox) -> Fan<'o, T> {
+        Fan::closed(out)
+    }
+
+    #[inline]
+    fn take(&self, task: &Task, value: T, fan: &mut Fan<'_, T>) {
+        if fan.keep(value) {
+            let (items, out) = fan.take_kept();
+            self.0.drain(task, items, out);
+            fan.resume(task);
+        }
+    }
+
+    fn close(&self, task: &Task, mut fan: Fan<'_, T>) {
+        let (items, out) = fan.take_kept();
+        if !items.is_empty() {
+            self.0.drain(task, items, out);
+        }
+    }
 }
 
 /// Steps and exit as one piece of code. `depot` is there for the failures of a source.
@@ -90,19 +127,49 @@ where
     }
 }
 
-impl<In, S, X> Stage for Fused<In, S, X>
+impl<In, S, X> Body<In> for Fused<In, S, X>
 where
-    In: Record + Send,
+    In: 'static,
     S: Steps<In>,
     X: Exit<S::Out>,
 {
-    fn run(&self, task: &Task, batch: Batch, out: &mut Outbox) {
+    fn run_items(&self, task: &Task, items: Vec<Item<In>>, out: &mut Outbox) {
         let mut fan = self.exit.open(out);
-        for item in batch.into_items::<In>() {
+        for item in items {
             fan.begin(task, item.origin, item.edge);
             self.one(task, item.value, &mut fan);
         }
-        self.exit.close(fan);
+        self.exit.close(task, fan);
+    }
+
+    fn run_records(
+        &self,
+        task: &Task,
+        records: &mut dyn Records,
+        decode: fn(&[u8]) -> Result<In, RecordError>,
+        out: &mut Outbox,
+    ) {
+        let mut fan = self.exit.open(out);
+        records.visit(&mut |record| {
+            fan.begin(task, record.origin, record.edge);
+            match decode(record.bytes) {
+                Ok(value) => self.one(task, value, &mut fan),
+                Err(cause) => failure::raise(EventFailure::Undecodable {
+                    pstate: format!("{} at offset {}", self.depot, record.offset),
+                    cause: cause.to_string(),
+                }),
+            }
+        });
+        self.exit.close(task, fan);
+    }
+}
+
+/// A chain that begins with records, as an engine sees it.
+pub(super) struct Unit<T>(pub(super) Arc<dyn Body<T>>);
+
+impl<T: Record + Send> Stage for Unit<T> {
+    fn run(&self, task: &Task, batch: Batch, out: &mut Outbox) {
+        self.0.run_items(task, batch.into_items::<T>(), out);
     }
 
     fn decode(
@@ -116,7 +183,7 @@ where
             value,
         } in items
         {
-            let value = In::decode(value)?;
+            let value = T::decode(value)?;
             decoded.push(Item {
                 origin,
                 edge,
@@ -127,24 +194,8 @@ where
     }
 }
 
-impl<In, S, X> SourceStage for Fused<In, S, X>
-where
-    In: Record + Send,
-    S: Steps<In>,
-    X: Exit<S::Out>,
-{
+impl<T: Record + Send> SourceStage for Unit<T> {
     fn run_records(&self, task: &Task, records: &mut dyn Records, out: &mut Outbox) {
-        let mut fan = self.exit.open(out);
-        records.visit(&mut |record| {
-            fan.begin(task, record.origin, record.edge);
-            match In::decode(record.bytes) {
-                Ok(value) => self.one(task, value, &mut fan),
-                Err(cause) => failure::raise(EventFailure::Undecodable {
-                    pstate: format!("{} at offset {}", self.depot, record.offset),
-                    cause: cause.to_string(),
-                }),
-            }
-        });
-        self.exit.close(fan);
+        self.0.run_records(task, records, T::decode, out);
     }
 }

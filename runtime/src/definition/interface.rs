@@ -37,6 +37,11 @@ impl Definition {
         for topology in &self.topologies {
             let _ = writeln!(text, "{} {}", topology.kind.as_str(), topology.name);
         }
+        for query in &self.queries {
+            let (args, result) = (query.args.fingerprint, query.result.fingerprint);
+            let led = query.leading.is_some();
+            let _ = writeln!(text, "query {} {args:016x} {result:016x} {led}", query.name);
+        }
         text
     }
 }

@@ -4,21 +4,24 @@
 //! against the layout, and every task against the thread it was sent to, before anything uses it;
 //! what fails the check is an error that ends the link and nothing else.
 
+use std::sync::Arc;
+
 use futures_channel::oneshot;
 use rama_core::ids::{Attempt, MicrobatchId, Position};
 use rama_core::microbatch::{ToCoordinator, ToParticipant};
 
-use super::frame::{Answer, Event, Items, Request, Trace, parts};
+use super::frame::{Answer, Event, Items, Request, Run, Trace, parts};
 use crate::client::watch::{self, Watch};
 use crate::dead_letters::{self, Settling};
 use crate::error::{Error, ErrorKind, Result};
-use crate::layout::{Layout, TopologyLayout};
+use crate::layout::{Layout, QueryLayout, TopologyLayout};
 use crate::message::{
     AckLevel, AppendRequest, ClientRequest, Control, Message, MicrobatchHop, Records,
 };
 use crate::plan::Plan;
 use crate::producers::Numbered;
-use crate::stage::{Ack, Batch, EncodedItem, Origin, StageIndex};
+use crate::query_driver::{Invocation, QueryMessage};
+use crate::stage::{Ack, Batch, EncodedItem, Origin, Stage, StageIndex};
 use crate::stream_driver::StreamMessage;
 use crate::topology_def::TopologyKind;
 
@@ -119,6 +122,16 @@ impl Decoder<'_> {
                     subscription,
                 };
                 (Message::Client(request), Awaited::Values(watch))
+            }
+            Request::Invoke { task, query, args } => {
+                self.task(task)?;
+                self.query(query)?;
+                ask(Answer::Selected, |reply| ClientRequest::Invoke {
+                    task,
+                    query,
+                    args,
+                    reply,
+                })
             }
             Request::ListDeadLetters { task, after } => {
                 self.task(task)?;
@@ -241,8 +254,56 @@ impl Decoder<'_> {
                 };
                 Ok(to_stream(topology, task, message))
             }
+            Event::QueryHop { .. }
+            | Event::QueryRelease { .. }
+            | Event::QueryRan { .. }
+            | Event::QueryFailed { .. }
+            | Event::QueryOver { .. } => self.query_event(event),
             other => self.microbatch(other),
         }
+    }
+
+    fn query_event(&self, event: Event) -> Result<Message> {
+        let (query, task, run, message) = match event {
+            Event::QueryHop {
+                query,
+                task,
+                run,
+                stage,
+                items,
+            } => {
+                let found = self.query(query)?;
+                let (stage, batch) = decode_batch((&found.stages, &found.name), stage, &items)?;
+                (query, task, run, QueryMessage::Hop { stage, batch })
+            }
+            Event::QueryRelease {
+                query,
+                task,
+                run,
+                level,
+                work,
+            } => (query, task, run, QueryMessage::Release { level, work }),
+            Event::QueryRan { query, run, edges } => {
+                (query, run.home, run, QueryMessage::Ran { edges })
+            }
+            Event::QueryFailed { query, run, text } => {
+                let text = text.into();
+                (query, run.home, run, QueryMessage::Failed { text })
+            }
+            Event::QueryOver { query, task, run } => (query, task, run, QueryMessage::Over),
+            other => return Err(odd(format!("{other:?}"))),
+        };
+        self.query(query)?;
+        self.task(task)?;
+        self.any_task(run.home)?;
+        let Run { home, number } = run;
+        let invocation = Invocation { home, number };
+        Ok(Message::Query {
+            query,
+            task,
+            invocation,
+            message,
+        })
     }
 
     fn microbatch(&self, event: Event) -> Result<Message> {
@@ -356,24 +417,7 @@ impl Decoder<'_> {
         stage: u16,
         items: &Items,
     ) -> Result<(StageIndex, Batch)> {
-        let code = found.stages.get(usize::from(stage));
-        let code = code.ok_or_else(|| odd(format!("stage {stage} of {}", found.name)))?;
-        let values = parts(&items.bytes, &items.ends);
-        let values =
-            values.filter(|values| !values.is_empty() && values.len() == items.traces.len());
-        let values = values.ok_or_else(|| odd("items that do not fit their bytes"))?;
-        let mut encoded = items.traces.iter().zip(values).map(|(trace, value)| {
-            let (origin, edge) = (origin(trace), trace.edges);
-            EncodedItem {
-                origin,
-                edge,
-                value,
-            }
-        });
-        let batch = code.decode(&mut encoded).map_err(|cause| {
-            odd(format!("items for stage {stage} of {}", found.name)).caused_by(cause)
-        })?;
-        Ok((StageIndex(stage), batch))
+        decode_batch((&found.stages, &found.name), stage, items)
     }
 
     fn plan(&self, task: u32, pstate: u16, bytes: &[u8]) -> Result<Plan> {
@@ -414,6 +458,11 @@ impl Decoder<'_> {
         Ok(found)
     }
 
+    fn query(&self, query: u16) -> Result<&QueryLayout> {
+        let found = self.layout.queries.get(usize::from(query));
+        found.ok_or_else(|| odd(format!("query {query}")))
+    }
+
     fn topology(&self, topology: u16) -> Result<&TopologyLayout> {
         let found = self.layout.topologies.get(usize::from(topology));
         found.ok_or_else(|| odd(format!("topology {topology}")))
@@ -434,6 +483,30 @@ impl Decoder<'_> {
         }
         Err(odd(format!("task {task} of {}", self.layout.tasks)))
     }
+}
+
+fn decode_batch(
+    (stages, name): (&[Arc<dyn Stage>], &str),
+    stage: u16,
+    items: &Items,
+) -> Result<(StageIndex, Batch)> {
+    let code = stages.get(usize::from(stage));
+    let code = code.ok_or_else(|| odd(format!("stage {stage} of {name}")))?;
+    let values = parts(&items.bytes, &items.ends);
+    let values = values.filter(|values| !values.is_empty() && values.len() == items.traces.len());
+    let values = values.ok_or_else(|| odd("items that do not fit their bytes"))?;
+    let mut encoded = items.traces.iter().zip(values).map(|(trace, value)| {
+        let (origin, edge) = (origin(trace), trace.edges);
+        EncodedItem {
+            origin,
+            edge,
+            value,
+        }
+    });
+    let batch = code
+        .decode(&mut encoded)
+        .map_err(|cause| odd(format!("items for stage {stage} of {name}")).caused_by(cause))?;
+    Ok((StageIndex(stage), batch))
 }
 
 fn to_stream(topology: u16, task: u32, message: StreamMessage) -> Message {

@@ -7,13 +7,14 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use super::frame::{Answer, Event, Frame, Items, Request, Trace};
+use super::frame::{Answer, Event, Frame, Items, Request, Run, Trace};
 use crate::client::watch::Subscription;
 use crate::dead_letters::{self, DeadLetter, Settling};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{
     AckLevel, AppendRequest, Appended, ClientRequest, Control, Message, MicrobatchHop, Reply,
 };
+use crate::query_driver::{Invocation, QueryMessage};
 use crate::stage::{Ack, Batch, Origin};
 use crate::stream_driver::StreamMessage;
 
@@ -116,6 +117,15 @@ fn client(request: ClientRequest) -> (Request, Option<Waiting>) {
             let request = Request::Watch { task, pstate, plan };
             (request, Some(Waiting::Watch(subscription)))
         }
+        ClientRequest::Invoke {
+            task,
+            query,
+            args,
+            reply,
+        } => {
+            let request = Request::Invoke { task, query, args };
+            (request, Some(Waiting::Selected(reply)))
+        }
         ClientRequest::DeadLetters { task, request } => match request {
             dead_letters::Request::List { after, reply } => {
                 let request = Request::ListDeadLetters { task, after };
@@ -166,6 +176,12 @@ fn event(message: Message) -> Result<Event, Message> {
             task,
             message,
         } => return stream(topology, task, message),
+        Message::Query {
+            query,
+            task,
+            invocation,
+            message,
+        } => self::query((query, task), invocation, message),
         Message::Hop {
             topology,
             task,
@@ -255,6 +271,34 @@ fn stream(topology: u16, task: u32, message: StreamMessage) -> Result<Event, Mes
             });
         }
     })
+}
+
+fn query((query, task): (u16, u32), run: Invocation, message: QueryMessage) -> Event {
+    let Invocation { home, number } = run;
+    let run = Run { home, number };
+    match message {
+        QueryMessage::Hop { stage, batch } => Event::QueryHop {
+            query,
+            task,
+            run,
+            stage: stage.0,
+            items: items(&batch),
+        },
+        QueryMessage::Release { level, work } => Event::QueryRelease {
+            query,
+            task,
+            run,
+            level,
+            work,
+        },
+        QueryMessage::Ran { edges } => Event::QueryRan { query, run, edges },
+        QueryMessage::Failed { text } => Event::QueryFailed {
+            query,
+            run,
+            text: text.to_string(),
+        },
+        QueryMessage::Over => Event::QueryOver { query, task, run },
+    }
 }
 
 fn trace(origin: Origin, edges: u64) -> Trace {

@@ -57,6 +57,11 @@ pub(crate) enum Request {
         pstate: u16,
         plan: Vec<u8>,
     },
+    Invoke {
+        task: u32,
+        query: u16,
+        args: Vec<u8>,
+    },
     ListDeadLetters {
         task: u32,
         after: Option<String>,
@@ -117,6 +122,13 @@ pub(crate) struct Trace {
     pub(crate) edges: u64,
 }
 
+/// One run of a query: where it began, and its number.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Run {
+    pub(crate) home: u32,
+    pub(crate) number: u64,
+}
+
 /// What wants no answer.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) enum Event {
@@ -139,6 +151,35 @@ pub(crate) enum Event {
         /// Trees, and whether they are to blame; `edges` is not used.
         trees: Vec<(Trace, bool)>,
         text: String,
+    },
+    QueryHop {
+        query: u16,
+        task: u32,
+        run: Run,
+        stage: u16,
+        items: Items,
+    },
+    QueryRelease {
+        query: u16,
+        task: u32,
+        run: Run,
+        level: u16,
+        work: u64,
+    },
+    QueryRan {
+        query: u16,
+        run: Run,
+        edges: u64,
+    },
+    QueryFailed {
+        query: u16,
+        run: Run,
+        text: String,
+    },
+    QueryOver {
+        query: u16,
+        task: u32,
+        run: Run,
     },
     Hop {
         topology: u16,

@@ -49,7 +49,7 @@ pub(crate) trait Dial: Clone + 'static {
 pub(crate) enum Lane {
     /// Requests of clients and operators, and their answers.
     Client,
-    /// Stream topologies.
+    /// Stream and query topologies.
     LowLatency,
     /// Microbatch topologies.
     FlexLatency,
@@ -63,7 +63,9 @@ impl Lane {
     pub(crate) fn of(message: &Message) -> Lane {
         match message {
             Message::Client(_) | Message::Control(_) | Message::Link { .. } => Lane::Client,
-            Message::Stream { .. } | Message::StreamNewsLost => Lane::LowLatency,
+            Message::Stream { .. } | Message::Query { .. } | Message::StreamNewsLost => {
+                Lane::LowLatency
+            }
             Message::Hop { .. }
             | Message::ToParticipant { .. }
             | Message::ToCoordinator { .. }

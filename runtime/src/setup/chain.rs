@@ -3,17 +3,23 @@
 //! Relies on the draft. What must stay true: a chain closes exactly one source or stage; one that
 //! is never closed leaves its place empty, and the checks say so.
 
-use std::any::TypeId;
+use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use rama_wire::{LogId, Record, SpaceId};
 
-use super::draft::{Draft, PathDraft, SourceDraft, StageDraft, TopologyDraft};
+use super::draft::{
+    Draft, GatherDraft, JointDraft, Kinded, PathDraft, SourceDraft, StageDraft, TopologyDraft,
+};
+use crate::dataflow::{Body, Hook, Joint};
+use crate::definition::Fault;
 use crate::depot_def::Depot;
+use crate::gather::{Gather, GatherDef, Reach, SlotIndex};
 use crate::graph::{Node, NodeKind, Place, Unit};
 use crate::pstate::PState;
+use crate::query_def::Leading;
 use crate::schema::Root;
 use crate::stage::{SourceStage, Stage, StageIndex};
 use crate::topology_def::SourceOptions;
@@ -22,9 +28,17 @@ use crate::topology_def::SourceOptions;
 pub(crate) struct Chain {
     draft: Rc<RefCell<Draft>>,
     topology: usize,
+    /// What it descends from, for messages.
     depot: &'static str,
     unit: Unit,
     last: u32,
+    /// How many gatherings its values have passed.
+    level: u16,
+    reach: Reach,
+    /// The joint of a chain that others run in their event.
+    joint: Option<Box<dyn Any>>,
+    /// How what travels to this chain may be combined before; gone after its first step.
+    hook: Option<Box<dyn Any>>,
 }
 
 impl Chain {
@@ -43,11 +57,38 @@ impl Chain {
         let unit = Unit::Source(index(into.sources.len()));
         into.sources
             .push(SourceDraft::new(depot, log, options, place));
+        Chain::first(
+            (draft, topology, into),
+            (depot.name(), unit),
+            std::any::type_name::<T>(),
+            place,
+        )
+    }
+
+    /// Opens the chain of a query, at its arguments.
+    pub(super) fn query(
+        draft: &Rc<RefCell<Draft>>,
+        topology: usize,
+        name: &'static str,
+        emits: &'static str,
+        place: Place,
+    ) -> Chain {
+        let mut borrowed = draft.borrow_mut();
+        let into = &mut borrowed.topologies[topology];
+        Chain::first((draft, topology, into), (name, Unit::Query), emits, place)
+    }
+
+    fn first(
+        (draft, topology, into): (&Rc<RefCell<Draft>>, usize, &mut TopologyDraft),
+        (name, unit): (&'static str, Unit),
+        emits: &'static str,
+        place: Place,
+    ) -> Chain {
         let last = into.graph.add(|id| Node {
             id,
             kind: NodeKind::Source,
-            name: Some(depot.name().to_owned()),
-            emits: std::any::type_name::<T>(),
+            name: Some(name.to_owned()),
+            emits,
             unit,
             place,
             after: None,
@@ -55,15 +96,24 @@ impl Chain {
         Chain {
             draft: Rc::clone(draft),
             topology,
-            depot: depot.name(),
+            depot: name,
             unit,
             last,
+            level: 0,
+            reach: Reach::Everywhere,
+            joint: None,
+            hook: None,
         }
     }
 
-    /// The depot at the chain's beginning, before all hops.
+    /// The depot or the query at the chain's beginning, before all hops.
     pub(crate) fn depot(&self) -> &'static str {
         self.depot
+    }
+
+    /// How many gatherings its values have passed.
+    pub(crate) fn level(&self) -> u16 {
+        self.level
     }
 
     /// Draws a step.
@@ -101,19 +151,31 @@ impl Chain {
     }
 
     /// Closes the chain with the code that is all of it.
-    pub(crate) fn end<B: Stage + SourceStage + 'static>(self, body: B) {
+    pub(crate) fn end<B: Stage + SourceStage + 'static>(self, body: Arc<B>) {
         self.with(|topology| match self.unit {
-            Unit::Source(at) => topology.sources[usize::from(at)].stage = Some(Arc::new(body)),
-            Unit::Stage(at) => topology.stages[usize::from(at)].stage = Some(Arc::new(body)),
+            Unit::Source(at) => topology.sources[usize::from(at)].stage = Some(body),
+            Unit::Stage(at) => topology.stages[usize::from(at)].stage = Some(body),
+            Unit::Query => topology.first = Some(body),
+            Unit::Joint(_) => unreachable!("values that arrive at a joint are no records"),
         });
     }
 
-    /// Closes the chain with code that sends to a new stage, and opens that stage's chain. The
-    /// partitioner is the node drawn last.
-    pub(crate) fn hop<B: Stage + SourceStage + 'static>(
-        self,
-        body: impl FnOnce(StageIndex) -> B,
-    ) -> Chain {
+    /// The same for a chain that others run in their event.
+    pub(crate) fn end_local<T: 'static>(mut self, body: Arc<dyn Body<T>>) {
+        let joint = self.joint.take().expect("a local chain has a joint");
+        let joint: Box<Joint<T>> = joint
+            .downcast()
+            .expect("a joint takes what its chain begins with");
+        joint.close(body);
+        let Unit::Joint(at) = self.unit else {
+            unreachable!("a local chain begins at a joint");
+        };
+        self.with(|topology| topology.joints[usize::from(at)].closed = true);
+    }
+
+    /// A new stage, opened by the node drawn last, and the chain that begins there. This chain goes on
+    /// to send to it.
+    pub(crate) fn stage(&self) -> (StageIndex, Chain) {
         let (last, depot) = (self.last, self.depot);
         let at = self.with(|topology| {
             let node = &topology.graph.nodes()[last as usize];
@@ -126,15 +188,136 @@ impl Chain {
             });
             index(topology.stages.len() - 1)
         });
-        let next = Chain {
+        let next = self.following(Unit::Stage(at));
+        (StageIndex(at), next)
+    }
+
+    /// A new joint, opened by the node drawn last, and the chain that begins there.
+    pub(crate) fn joint<T: 'static>(&self) -> (Joint<T>, Chain) {
+        let (last, depot) = (self.last, self.depot);
+        let at = self.with(|topology| {
+            let node = &topology.graph.nodes()[last as usize];
+            let (opened_by, place) = (node.kind, node.place);
+            topology.joints.push(JointDraft {
+                closed: false,
+                depot,
+                opened_by,
+                place,
+            });
+            index(topology.joints.len() - 1)
+        });
+        let joint = Joint::<T>::new();
+        let mut next = self.following(Unit::Joint(at));
+        next.joint = Some(Box::new(joint.clone()));
+        (joint, next)
+    }
+
+    fn following(&self, unit: Unit) -> Chain {
+        Chain {
             draft: Rc::clone(&self.draft),
             topology: self.topology,
-            depot,
-            unit: Unit::Stage(at),
-            last,
+            depot: self.depot,
+            unit,
+            last: self.last,
+            level: self.level,
+            reach: self.reach,
+            joint: None,
+            hook: None,
+        }
+    }
+
+    /// Lets what follows combine values before they travel here.
+    pub(crate) fn set_hook<T: 'static>(&mut self, hook: Hook<T>, reach: Reach) {
+        self.hook = Some(Box::new(hook));
+        self.reach = reach;
+    }
+
+    /// How values may be combined before they travel here, if no step comes before.
+    pub(crate) fn take_hook<T: 'static>(&mut self) -> Option<Hook<T>> {
+        let hook: Box<Hook<T>> = self.hook.take()?.downcast().ok()?;
+        Some(*hook)
+    }
+
+    /// A step follows: nothing combines before it.
+    pub(crate) fn forget_hook(&mut self) {
+        self.hook = None;
+    }
+
+    /// A slot in memory for values of this topology.
+    pub(crate) fn slot(&self) -> SlotIndex {
+        self.with(|topology| {
+            topology.slots += 1;
+            SlotIndex(topology.slots - 1)
+        })
+    }
+
+    /// The level at which what arrives here, and at `other`, is let go.
+    pub(crate) fn gathered_with(&mut self, other: Option<&Chain>) {
+        let other = other.map_or(0, |other| other.level);
+        self.level = self.level.max(other) + 1;
+    }
+
+    /// Puts a gathering where the chain's last node is; `level` of this chain is its.
+    pub(crate) fn gather(&self, gather: Arc<dyn Gather>) {
+        let gather = GatherDef {
+            gather,
+            level: self.level,
+            reach: self.reach,
         };
-        self.end(body(StageIndex(at)));
-        next
+        self.with(|topology| topology.gathers.push(GatherDraft { gather }));
+    }
+
+    /// What arrives from `other` arrives here too.
+    pub(crate) fn merged_with(&mut self, other: &Chain, place: Place) {
+        if !Rc::ptr_eq(&self.draft, &other.draft) || self.topology != other.topology {
+            let (one, two) = (self.depot, other.depot);
+            self.fault(
+                format!("chains of {one} and {two}"),
+                "are brought together, but belong to different topologies".to_owned(),
+                "let one topology consume both depots, or write a PState that the other reads"
+                    .to_owned(),
+                place,
+            );
+        }
+        self.level = self.level.max(other.level);
+        if self.reach != other.reach {
+            self.reach = Reach::Everywhere;
+        }
+    }
+
+    /// Where the tasks are that values of this chain reach.
+    pub(crate) fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    pub(crate) fn set_reach(&mut self, reach: Reach) {
+        self.reach = reach;
+    }
+
+    /// Whether nothing but a query's arguments came before.
+    pub(crate) fn begins_query(&self) -> bool {
+        self.unit == Unit::Query && self.with(|topology| topology.graph.nodes().len() == 1)
+    }
+
+    /// The client may find the first task of the query by itself.
+    pub(crate) fn lead(&self, leading: Leading) {
+        self.with(|topology| {
+            if let Kinded::Answers(query) = &mut topology.kind {
+                query.leading = Some(leading);
+            }
+        });
+    }
+
+    /// A mistake that a builder's call found.
+    pub(crate) fn fault(&self, object: String, problem: String, fix: String, place: Place) {
+        let topology = self.with(|topology| topology.name.clone());
+        self.draft.borrow_mut().faults.push(Fault {
+            object: format!("{object} in {topology}"),
+            problem,
+            fix,
+            place,
+            first: None,
+        });
     }
 
     fn with<R>(&self, change: impl FnOnce(&mut TopologyDraft) -> R) -> R {

@@ -5,20 +5,28 @@
 //! compiler and one of the module show all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rama_wire::LogId;
 
-use super::draft::{DepotDraft, Draft, Ids, PStateDraft, SourceDraft, TopologyDraft};
+use super::draft::{
+    DepotDraft, Draft, GatherDraft, Ids, Kinded, PStateDraft, SourceDraft, StageDraft,
+    TopologyDraft,
+};
 use super::{globals, options};
 use crate::dead_letters;
 use crate::definition::{
     Definition, DefinitionError, DepotDef, DepotKind, Fault, PStateDef, SourceDef, TopologyDef,
 };
+use crate::gather::GatherDef;
 use crate::graph::Place;
+use crate::query_def::QueryDef;
+use crate::stage::Stage;
+use crate::topology_def::TopologyKind;
 
 /// Checks a draft.
 pub(super) fn finish(mut draft: Draft) -> Result<Definition, DefinitionError> {
-    let mut faults = Vec::new();
+    let mut faults = std::mem::take(&mut draft.faults);
     check_depots(&draft.depots, &mut faults);
     globals::check(&draft.globals, &draft.depots, &mut faults);
     check_pstates(&draft, &mut faults);
@@ -38,10 +46,15 @@ pub(super) fn finish(mut draft: Draft) -> Result<Definition, DefinitionError> {
         .into_iter()
         .map(|pstate| pstate_def(owner(&pstate), pstate));
     let pstates = pstates.collect();
-    let topologies = draft.topologies.into_iter().enumerate();
-    let topologies: Vec<TopologyDef> = topologies
-        .map(|(at, topology)| topology_def(at, topology))
-        .collect();
+    let (mut topologies, mut queries) = (Vec::new(), Vec::new());
+    for topology in draft.topologies {
+        match topology.kind {
+            Kinded::Consumes(kind) => {
+                topologies.push(topology_def(topologies.len(), kind, topology));
+            }
+            Kinded::Answers(_) => queries.push(query_def(topology)),
+        }
+    }
     let mut depots: Vec<DepotDef> = draft.depots.into_iter().map(depot_def).collect();
     let letters = dead_letter_depots(&mut draft.logs, &depots, &topologies);
     depots.extend(letters);
@@ -54,6 +67,7 @@ pub(super) fn finish(mut draft: Draft) -> Result<Definition, DefinitionError> {
         options,
         functions: draft.functions.into_iter().map(|(def, _)| def).collect(),
         externals: draft.externals,
+        queries,
     })
 }
 
@@ -103,20 +117,45 @@ fn pstate_def(owner: String, pstate: PStateDraft) -> PStateDef {
     }
 }
 
-fn topology_def(at: usize, topology: TopologyDraft) -> TopologyDef {
-    let stages = topology
-        .stages
-        .into_iter()
-        .map(|stage| stage.stage.expect("checked above"));
+fn topology_def(at: usize, kind: TopologyKind, topology: TopologyDraft) -> TopologyDef {
     TopologyDef {
         name: topology.name,
         slot: u16::try_from(at + 1).expect("a module has under 65,536 topologies"),
-        kind: topology.kind,
+        kind,
         sources: topology.sources.into_iter().map(source_def).collect(),
-        stages: stages.collect(),
+        stages: stages(topology.stages),
+        gathers: gathers(topology.gathers),
         graph: topology.graph,
         place: topology.place,
     }
+}
+
+fn query_def(query: TopologyDraft) -> QueryDef {
+    let Kinded::Answers(kind) = query.kind else {
+        unreachable!("told apart by the caller");
+    };
+    QueryDef {
+        name: query.name,
+        args: kind.args,
+        result: kind.result,
+        leading: kind.leading,
+        first: query.first.expect("checked above"),
+        stages: stages(query.stages),
+        gathers: gathers(query.gathers),
+        graph: query.graph,
+        place: query.place,
+    }
+}
+
+fn stages(stages: Vec<StageDraft>) -> Vec<Arc<dyn Stage>> {
+    let stages = stages.into_iter();
+    stages
+        .map(|stage| stage.stage.expect("checked above"))
+        .collect()
+}
+
+fn gathers(gathers: Vec<GatherDraft>) -> Vec<GatherDef> {
+    gathers.into_iter().map(|gather| gather.gather).collect()
 }
 
 fn source_def(source: SourceDraft) -> SourceDef {
@@ -394,5 +433,8 @@ fn check_ends(topology: &TopologyDraft, faults: &mut Vec<Fault>) {
     }
     for stage in topology.stages.iter().filter(|stage| stage.stage.is_none()) {
         fault(stage.depot, stage.opened_by.as_str(), stage.place);
+    }
+    for joint in topology.joints.iter().filter(|joint| !joint.closed) {
+        fault(joint.depot, joint.opened_by.as_str(), joint.place);
     }
 }

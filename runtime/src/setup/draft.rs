@@ -12,12 +12,14 @@ use rama_core::stream::RetryMode;
 use rama_wire::{LogId, Record, SpaceId};
 
 use super::options::OptionDraft;
-use crate::definition::{DepotKind, KeyPlacement};
+use crate::definition::{DepotKind, Fault, KeyPlacement};
 use crate::depot_def::{Depot, Placement, RecordDesc};
 use crate::external::ExternalDef;
+use crate::gather::GatherDef;
 use crate::graph::{Graph, NodeKind, Place};
 use crate::plan::FunctionDef;
 use crate::pstate::{LocalPState, PState};
+use crate::query_def::Leading;
 use crate::schema::Root;
 use crate::schema_desc::SchemaDesc;
 use crate::stage::{SourceStage, Stage};
@@ -50,6 +52,8 @@ pub(super) struct Draft {
     pub(super) options: Vec<OptionDraft>,
     pub(super) functions: Vec<(FunctionDef, Place)>,
     pub(super) externals: Vec<ExternalDef>,
+    /// Found by builders' calls.
+    pub(super) faults: Vec<Fault>,
 }
 
 /// A declared depot.
@@ -89,11 +93,44 @@ pub(super) struct PathDraft {
 /// A declared topology.
 pub(super) struct TopologyDraft {
     pub(super) name: String,
-    pub(super) kind: TopologyKind,
+    pub(super) kind: Kinded,
     pub(super) place: Place,
     pub(super) sources: Vec<SourceDraft>,
+    /// Where the arguments of a query enter.
+    pub(super) first: Option<Arc<dyn Stage>>,
     pub(super) stages: Vec<StageDraft>,
+    pub(super) joints: Vec<JointDraft>,
+    pub(super) gathers: Vec<GatherDraft>,
+    pub(super) slots: u16,
     pub(super) graph: Graph,
+}
+
+/// What is particular to a kind of topology.
+pub(super) enum Kinded {
+    /// Stream or microbatch.
+    Consumes(TopologyKind),
+    /// A query.
+    Answers(QueryDraft),
+}
+
+/// A declared query.
+pub(super) struct QueryDraft {
+    pub(super) args: RecordDesc,
+    pub(super) result: RecordDesc,
+    pub(super) leading: Option<Leading>,
+}
+
+/// A place for a chain that others run in their event, and what opened it.
+pub(super) struct JointDraft {
+    pub(super) closed: bool,
+    pub(super) depot: &'static str,
+    pub(super) opened_by: NodeKind,
+    pub(super) place: Place,
+}
+
+/// Rows that wait.
+pub(super) struct GatherDraft {
+    pub(super) gather: GatherDef,
 }
 
 /// A source whose chain may not be closed yet.
@@ -132,6 +169,7 @@ impl Draft {
             options: Vec::new(),
             functions: Vec::new(),
             externals: Vec::new(),
+            faults: Vec::new(),
         }
     }
 
@@ -190,13 +228,17 @@ impl DepotDraft {
 }
 
 impl TopologyDraft {
-    pub(super) fn new(name: String, kind: TopologyKind, place: Place) -> TopologyDraft {
+    pub(super) fn new(name: String, kind: Kinded, place: Place) -> TopologyDraft {
         TopologyDraft {
             name,
             kind,
             place,
             sources: Vec::new(),
+            first: None,
             stages: Vec::new(),
+            joints: Vec::new(),
+            gathers: Vec::new(),
+            slots: 0,
             graph: Graph::default(),
         }
     }

@@ -14,6 +14,7 @@ use rama_io::Env;
 use super::Thread;
 use crate::message::Message;
 use crate::microbatch_driver::{self, CoordinatorEvent};
+use crate::query_driver::QueryMessage;
 use crate::remote::link::Lane;
 use crate::stream_driver::{self, StreamMessage};
 
@@ -30,7 +31,10 @@ pub(super) fn on_link<E: Env>(thread: &Thread<E>, other: u32, lane: Lane, up: bo
     match lane {
         Lane::Client => {}
         Lane::LowLatency if up => {}
-        Lane::LowLatency => fail_streams(thread, other),
+        Lane::LowLatency => {
+            fail_streams(thread, other);
+            thread.queries.on_link_lost(other);
+        }
         Lane::FlexLatency => on_microbatch_link(thread, other, up),
     }
 }
@@ -84,6 +88,24 @@ pub(super) fn on_unsent<E: Env>(thread: &Thread<E>, other: u32, message: Message
                 dropped: true,
             };
             thread.send(0, Message::ToCoordinator { topology, message });
+        }
+        Message::Query {
+            query,
+            invocation,
+            message: QueryMessage::Hop { .. } | QueryMessage::Release { .. },
+            ..
+        } if thread.layout.thread_of(invocation.home) == thread.index => {
+            let message = QueryMessage::Failed { text };
+            let task = invocation.home;
+            thread.send(
+                task,
+                Message::Query {
+                    query,
+                    task,
+                    invocation,
+                    message,
+                },
+            );
         }
         // Both sides repeat what the rest would have said when the link is up, and a home is told then
         // that news of its trees are lost.

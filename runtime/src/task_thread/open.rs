@@ -28,6 +28,7 @@ use crate::message::Post;
 use crate::metrics::ModuleMetrics;
 use crate::microbatch_driver::{self, Boot, Coordinating, Participating};
 use crate::producers::Producers;
+use crate::query_driver::{self, Queries, QueryContext};
 use crate::remote::link::{Links, LocalFuture};
 use crate::remote::serve::Served;
 use crate::stream_driver::progress::Progress;
@@ -109,7 +110,14 @@ pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<BTree
         thread: index,
         post: peers[index as usize].clone(),
     };
+    let contexts = tasks.iter().map(|task| {
+        let store = task.partition.store().clone();
+        let context = QueryContext::new(env.clone(), store, layout.clone(), task.id);
+        Rc::new(context)
+    });
+    let queries = Queries::new(layout.tasks, env.random_u64(), contexts);
     let thread = Rc::new(Thread {
+        queries,
         coordinators: coordinators.collect(),
         commit: Commit::new(group.applied()),
         progress: Progress::default(),
@@ -274,6 +282,9 @@ impl<E: Env> Thread<E> {
         self.spawn(Category::Replication, serve_log(self.clone()));
         self.spawn(Category::Client, serve_clients(self.clone()));
         self.spawn(Category::Background, trimming::run(self.clone()));
+        if !self.layout.queries.is_empty() {
+            self.spawn(Category::Client, query_driver::serve(self.clone()));
+        }
         control::recover_pauses(self)?;
         for coordinator in self.coordinators.iter().flatten() {
             self.start_coordinator(coordinator)?;

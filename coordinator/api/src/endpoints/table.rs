@@ -237,6 +237,11 @@ pub const ENDPOINTS: &[Endpoint] = &[
     .query(&[INT64])
     .takes(Content::Path)
     .says("The one value at a path"),
+    post(Id::Invoke, "/rest/{module}/query/{query}/invoke", READ)
+        .on(ALL)
+        .query(&[INT64])
+        .takes(Content::Any)
+        .says("Run a query topology"),
     get(Id::Watch, "/rest/{module}/pstate/{pstate}/watch", READ)
         .on(ALL)
         .query(&[("path", "a path as JSON"), INT64])

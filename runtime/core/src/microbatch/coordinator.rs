@@ -7,7 +7,8 @@
 //! 2. *start* an attempt on all tasks when all are ready (`Waiting` → `Processing`).
 //! 3. *process*: every piece of source work and every hop has a random id. Each event reports the
 //!    XOR of what it consumed and emitted; when the XOR of everything started and reported is
-//!    zero, nothing is left anywhere, in whatever order the reports came.
+//!    zero, nothing is left anywhere, in whatever order the reports came. Then what stages gathered
+//!    is let go, level by level, each counted in the same way.
 //! 4. *prepare*: every task makes its overlay durable (`Preparing`).
 //! 5. *decide*: one ledger write says the id is done; it carries the next plan if there is more
 //!    data already (`Deciding`). From here on only forward.
@@ -85,6 +86,8 @@ enum State {
     },
     Processing {
         at: Position,
+        /// How many levels have been let go.
+        level: u16,
         remaining: u64,
         since: Now,
         /// Records that failed so far, as told.

@@ -30,6 +30,15 @@ pub enum ToParticipant {
         /// show every other record that fails.
         thorough: bool,
     },
+    /// Nothing is left to run below this level: let go of what its stages gathered.
+    Gathered {
+        /// Which attempt.
+        at: Position,
+        /// The id of this work in the completion XOR.
+        work: u64,
+        /// From 1.
+        level: u16,
+    },
     /// Everything is processed: make the overlay durable without showing it.
     Prepare {
         /// Which attempt.

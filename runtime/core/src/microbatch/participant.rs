@@ -62,7 +62,7 @@ enum State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Running {
     at: Position,
-    /// The id of the source work; zero once it is reported.
+    /// The id of the source work, or of the work of a level; zero once it is reported.
     work: u64,
     /// XOR of what ran since the last report.
     unreported: u64,
@@ -225,6 +225,7 @@ impl Participant {
                     self.effects.push_back(Effect::OfferHeld);
                 }
             }
+            ToParticipant::Gathered { at, work, level } => self.handle_gathered(at, work, level),
             ToParticipant::Prepare { at } => self.handle_prepare(at),
             ToParticipant::Commit { at } => self.handle_commit(at),
             ToParticipant::Abort { at } => self.handle_abort(at),
@@ -248,6 +249,19 @@ impl Participant {
             failures_left: if thorough { FAILURES_MAX } else { 0 },
         });
         true
+    }
+
+    fn handle_gathered(&mut self, at: Position, work: u64, level: u16) {
+        assert!(
+            work != 0,
+            "gathered work needs a random id that is not zero"
+        );
+        let Some(running) = self.running_at(at) else {
+            return;
+        };
+        assert!(running.work == 0, "work of {at} comes after work is left");
+        running.work = work;
+        self.effects.push_back(Effect::RunGathered { at, level });
     }
 
     fn handle_source_ran(&mut self, at: Position, emitted: u64, done: bool) {

@@ -109,6 +109,11 @@ fn mutant_exclusions_forgotten_is_red() {
 }
 
 #[test]
+fn mutant_level_early_is_red() {
+    assert_red(Mutant::LevelEarly);
+}
+
+#[test]
 fn mutant_commit_not_repeated_is_red() {
     assert_red(Mutant::CommitNotRepeated);
 }

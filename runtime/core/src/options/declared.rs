@@ -88,6 +88,9 @@ declare! {
     MICROBATCH_PHASE_TIMEOUT: Microbatch, "topology.microbatch.phase.timeout.seconds",
         Whole { default: 60, min: 1, max: 86_400, unit: "s" },
         "A phase of a microbatch that takes longer ends the attempt, which is made again.";
+    QUERY_TIMEOUT: Module, "topology.query.timeout.millis",
+        Whole { default: 30_000, min: 1, max: 3_600_000, unit: "ms" },
+        "A query that takes longer is given up, and forgotten on every task.";
     STREAM_CHECKPOINT_THRESHOLD: Stream, "topology.stream.checkpoint.progress.threshold",
         Whole { default: 1000, min: 1, max: 1_000_000, unit: "records" },
         "After so many records a stream stores how far it is, if no write has done so.";

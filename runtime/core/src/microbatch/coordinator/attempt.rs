@@ -42,7 +42,7 @@ impl Coordinator {
         let plan = plan.clone();
         let mut remaining = 0;
         for task in self.tasks() {
-            let work = mix(self.seed ^ mix(at.id.0) ^ mix(u64::from(next.0) << 32 | task.0 as u64));
+            let work = self.work_id(at, 0, task);
             remaining ^= work;
             let mine = plan.ranges.iter().filter(|range| range.partition == task.0);
             let sources = mine
@@ -66,6 +66,7 @@ impl Coordinator {
         }
         self.state = State::Processing {
             at,
+            level: 0,
             remaining,
             since: now,
             failed: Vec::new(),
@@ -77,6 +78,7 @@ impl Coordinator {
     pub(super) fn handle_processed(&mut self, now: Now, reported: Position, xor: u64) {
         let State::Processing {
             at,
+            level,
             remaining,
             failed,
             ..
@@ -91,6 +93,11 @@ impl Coordinator {
         if *remaining == 0 && !failed.is_empty() {
             let failed = std::mem::take(failed);
             self.judge(now, failed);
+        } else if *level < self.options.levels
+            && (*remaining == 0 || mutants::active(Mutant::LevelEarly))
+        {
+            let next = *level + 1;
+            self.let_go(reported, next);
         } else if *remaining == 0 {
             let at = *at;
             let missing = self.tasks().collect();
@@ -101,6 +108,35 @@ impl Coordinator {
             };
             self.send_each(self.tasks(), &ToParticipant::Prepare { at });
         }
+    }
+
+    /// Nothing runs any more below `next`: what its stages gathered may go on (F-21).
+    fn let_go(&mut self, attempt: Position, next: u16) {
+        let mut started = 0;
+        for task in self.tasks() {
+            let work = self.work_id(attempt, next, task);
+            started ^= work;
+            let message = ToParticipant::Gathered {
+                at: attempt,
+                work,
+                level: next,
+            };
+            self.send(task, message);
+        }
+        if let State::Processing {
+            level, remaining, ..
+        } = &mut self.state
+        {
+            *level = next;
+            *remaining ^= started;
+        }
+    }
+
+    /// The id of work that the coordinator starts on a task, never zero.
+    fn work_id(&self, at: Position, level: u16, task: TaskId) -> u64 {
+        let attempt = mix(u64::from(at.attempt.0) << 32 | u64::from(task.0));
+        let of_level = if level == 0 { 0 } else { mix(level.into()) };
+        mix(self.seed ^ mix(at.id.0) ^ attempt ^ of_level).max(1)
     }
 
     /// Ends an attempt for which no record is to blame.

@@ -36,9 +36,10 @@ struct Hop {
 
 #[derive(Clone, Debug)]
 enum Work {
+    /// Records and how far each has come: source work begins at 0.
     Source {
         at: Position,
-        records: VecDeque<Origin>,
+        records: VecDeque<(Origin, u8)>,
     },
     Hop(Hop),
 }
@@ -61,6 +62,8 @@ struct Task {
     work: VecDeque<Work>,
     /// Whether the attempt that runs is thorough.
     thorough: bool,
+    /// What waits for its level to be let go.
+    gathered: Vec<(u16, Origin, u8)>,
     held: Vec<Hop>,
     /// Log entries already made known to the participant.
     told: usize,
@@ -93,6 +96,8 @@ struct Weather {
     /// Records whose hash is divisible by this always fail.
     poison: u64,
     pauses: bool,
+    /// How often what was gathered is let go.
+    levels: u16,
     /// Hops between tasks take so many tries to arrive.
     hop_lag: usize,
 }
@@ -131,6 +136,7 @@ impl World {
             poison: [7, 25, u64::MAX][random.below(3)],
             pauses: random.one_in(3),
             hop_lag: [1, 4, 20][random.below(3)],
+            levels: random.below(3) as u16,
         };
         let mut world = World {
             random,
@@ -213,6 +219,7 @@ impl World {
         let mut options = CoordinatorOptions::new(self.tasks.len() as u32, sources);
         options.limits.phase_timeout = Duration::from_millis(200);
         options.unblamed = policy;
+        options.levels = self.weather.levels;
         options
     }
 
@@ -419,7 +426,7 @@ impl World {
         &mut self,
         index: usize,
         at: Position,
-        mut records: VecDeque<Origin>,
+        mut records: VecDeque<(Origin, u8)>,
     ) -> Result<(), String> {
         let mut emitted = 0;
         let at_once = 1 + self.random.below(3);
@@ -429,10 +436,10 @@ impl World {
             at_once
         };
         for _ in 0..at_once {
-            let Some(record) = records.pop_front() else {
+            let Some((record, stage)) = records.pop_front() else {
                 break;
             };
-            match self.run_record(index, at, record, 0) {
+            match self.run_record(index, at, record, stage) {
                 Ok(hops) => emitted ^= hops,
                 Err(failure) => {
                     let input = ParticipantInput::WorkFailed { at, failure };
@@ -457,6 +464,37 @@ impl World {
     fn goes_on(&self, index: usize, at: Position) -> bool {
         let participant = self.tasks[index].participant.as_ref();
         participant.is_some_and(|participant| participant.runs(at))
+    }
+
+    /// Nothing below `level` may be left anywhere when it is let go (F-21).
+    fn let_go(&mut self, index: usize, at: Position, level: u16) -> Result<(), String> {
+        let mut running = Vec::new();
+        for task in &self.tasks {
+            for work in &task.work {
+                match work {
+                    Work::Source { at, records } => {
+                        running.extend(records.iter().map(|of| (*at, of.0, of.1)));
+                    }
+                    Work::Hop(hop) => running.push((hop.at, hop.record, hop.stage)),
+                }
+            }
+        }
+        let hops = self.hops.iter().flatten().flatten();
+        running.extend(hops.map(|hop| (hop.at, hop.record, hop.stage)));
+        let early = |of: &&(Position, Origin, u8)| of.0 == at && level_of(of.1, of.2) < level;
+        if let Some(early) = running.iter().find(early) {
+            return Err(format!(
+                "level {level} of {at} is let go before {early:?} ran"
+            ));
+        }
+        let task = &mut self.tasks[index];
+        let (gone, left) = task.gathered.drain(..).partition(|of| of.0 <= level);
+        task.gathered = left;
+        let gone: Vec<(u16, Origin, u8)> = gone;
+        let records = gone.into_iter().map(|(_, record, stage)| (record, stage));
+        let records = records.collect();
+        task.work.push_back(Work::Source { at, records });
+        Ok(())
     }
 
     /// One event: writes here, perhaps a hop. Answers the XOR of the hops it emitted.
@@ -488,7 +526,12 @@ impl World {
             .as_mut()
             .expect("work runs in an overlay");
         overlay.push((record, stage));
-        if stage >= hops_of(record) {
+        let level = level_of(record, stage);
+        if is_gathered(record, stage) {
+            if level < self.weather.levels {
+                let task = &mut self.tasks[index];
+                task.gathered.push((level + 1, record, stage + 1));
+            }
             return Ok(0);
         }
         let to = (mix(hash ^ u64::from(stage)) % self.tasks.len() as u64) as usize;
@@ -633,8 +676,13 @@ impl World {
             } => {
                 task.thorough = thorough;
                 task.overlay.get_or_insert_default();
-                let records = sources.iter().flat_map(records_of).collect();
+                task.gathered.clear();
+                let records = sources.iter().flat_map(records_of);
+                let records = records.map(|record| (record, 0)).collect();
                 task.work.push_back(Work::Source { at, records });
+            }
+            ParticipantEffect::RunGathered { at, level } => {
+                self.let_go(index, at, level)?;
             }
             ParticipantEffect::OfferHeld => {
                 for hop in std::mem::take(&mut task.held) {
@@ -644,6 +692,7 @@ impl World {
             ParticipantEffect::DropOverlay { .. } => {
                 task.overlay = None;
                 task.work.clear();
+                task.gathered.clear();
             }
             ParticipantEffect::PersistPrepare { at } => {
                 let writes = task.overlay.take().unwrap_or_default();
@@ -749,6 +798,7 @@ impl World {
         task.log.truncate(task.durable);
         task.overlay = None;
         task.work.clear();
+        task.gathered.clear();
         task.held.clear();
         self.down.push_back(index);
         if self.random.one_in(2) {
@@ -904,7 +954,7 @@ impl World {
                     offset,
                 };
                 let want = u32::from(!excluded.contains_key(&record));
-                for stage in 0..=hops_of(record) {
+                for stage in 0..=hops_of(record) + 2 * self.weather.levels as u8 {
                     let count = counts.get(&(record, stage)).copied().unwrap_or(0);
                     if count != want {
                         return Err(format!(
@@ -965,6 +1015,16 @@ impl Task {
 
 fn hops_of(record: Origin) -> u8 {
     (mix(record.offset ^ 77) % 3) as u8
+}
+
+/// After its hops a record is gathered, let go, hops once more and is gathered again, to the last
+/// level.
+fn level_of(record: Origin, stage: u8) -> u16 {
+    u16::from(stage.saturating_sub(hops_of(record)).div_ceil(2))
+}
+
+fn is_gathered(record: Origin, stage: u8) -> bool {
+    stage >= hops_of(record) && (stage - hops_of(record)).is_multiple_of(2)
 }
 
 fn records_of(work: &SourceWork) -> Vec<Origin> {

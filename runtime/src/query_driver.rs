@@ -1,0 +1,345 @@
+//! Runs query topologies: events of invocations on every task, and their coordination where they began.
+//!
+//! Relies on the dataflow for what an event emits and on edges for what is left of an invocation: each
+//! event tells its home the XOR of what it consumed and emitted, and when all of that is zero nothing
+//! runs anywhere. Then what was gathered is let go, level by level, and behind the last level stands
+//! the answer. What must stay true: a query reads committed data and writes none (spec Q-11); an
+//! invocation ends once, with one answer or one error, and leaves nothing behind on any task.
+
+mod context;
+mod home;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures_util::future::select;
+use rama_io::{Env, Tick};
+
+use crate::category_queue::Queue;
+use crate::failure::{EventFailure, guard};
+use crate::gather::{Reach, Slots};
+use crate::layout::QueryLayout;
+use crate::message::{Message, Reply};
+use crate::stage::{Batch, EncodedItem, Origin, Outbox, Outgoing, StageIndex};
+use crate::task::Task;
+use crate::task_thread::Thread;
+
+pub(crate) use context::QueryContext;
+use home::Homes;
+
+/// One run of a query: the task where it began, and a random number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Invocation {
+    pub(crate) home: u32,
+    pub(crate) number: u64,
+}
+
+impl Invocation {
+    fn origin(self) -> Origin {
+        Origin {
+            record: self.number,
+            home: self.home,
+        }
+    }
+}
+
+/// From task to task about one invocation.
+pub(crate) enum QueryMessage {
+    /// Items on their way to a stage.
+    Hop { stage: StageIndex, batch: Batch },
+    /// Nothing is left to run below this level: what was gathered at it may go on, as work of that id.
+    Release { level: u16, work: u64 },
+    /// To the home: the XOR of what an event consumed and emitted.
+    Ran { edges: u64 },
+    /// To the home: an event failed.
+    Failed { text: Arc<str> },
+    /// It is over: forget it.
+    Over,
+}
+
+/// What there is to do for queries on a thread.
+pub(crate) enum Work {
+    /// A client or a topology asks.
+    Invoke {
+        task: u32,
+        query: u16,
+        args: Vec<u8>,
+        reply: Reply<Vec<u8>>,
+    },
+    Message {
+        task: u32,
+        query: u16,
+        invocation: Invocation,
+        message: QueryMessage,
+    },
+}
+
+/// The queries of one task thread.
+pub(crate) struct Queries<E: Env> {
+    work: Queue<Work>,
+    /// By the place of the task in its thread.
+    tasks: Vec<OnTask<E>>,
+    out: RefCell<Outbox>,
+    homes: RefCell<Homes>,
+}
+
+/// Queries on one task.
+struct OnTask<E: Env> {
+    context: Rc<QueryContext<E>>,
+    handle: Rc<Task>,
+    kept: RefCell<BTreeMap<Invocation, Kept>>,
+}
+
+/// What an invocation has in memory on a task.
+struct Kept {
+    slots: Slots,
+    /// When it is forgotten, should nobody say that the invocation is over.
+    until: Tick,
+}
+
+impl<E: Env> Queries<E> {
+    /// For the tasks of a thread, each with its context.
+    pub(crate) fn new(
+        tasks: u32,
+        seed: u64,
+        on_tasks: impl Iterator<Item = Rc<QueryContext<E>>>,
+    ) -> Queries<E> {
+        let on_task = |context: Rc<QueryContext<E>>| OnTask {
+            handle: Rc::new(Task::new(context.clone())),
+            context,
+            kept: RefCell::default(),
+        };
+        Queries {
+            work: Queue::default(),
+            tasks: on_tasks.map(on_task).collect(),
+            out: RefCell::new(Outbox::tracked(tasks, seed)),
+            homes: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn push(&self, work: Work) {
+        self.work.push(work);
+    }
+
+    /// A link to another thread broke: what it would have brought never comes.
+    pub(crate) fn on_link_lost(&self, other: u32) {
+        let text = format!("the link to task thread {other} broke");
+        for invocation in self.homes.borrow().all() {
+            let message = QueryMessage::Failed {
+                text: text.as_str().into(),
+            };
+            self.push(Work::about(invocation, message));
+        }
+    }
+
+    /// When something is too late next.
+    fn due(&self) -> Option<Tick> {
+        let kept = self.tasks.iter().flat_map(|task| {
+            let kept = task.kept.borrow();
+            kept.values().map(|kept| kept.until).min()
+        });
+        kept.chain(self.homes.borrow().due()).min()
+    }
+}
+
+impl Work {
+    /// A message for the home of an invocation that is here.
+    fn about((query, invocation): (u16, Invocation), message: QueryMessage) -> Work {
+        Work::Message {
+            task: invocation.home,
+            query,
+            invocation,
+            message,
+        }
+    }
+}
+
+/// Runs until the task thread stops.
+pub(crate) async fn serve<E: Env>(thread: Rc<Thread<E>>) {
+    loop {
+        let ready = pin!(thread.queries.work.ready());
+        match thread.queries.due() {
+            None => ready.await,
+            Some(due) => {
+                let sleep = pin!(thread.env.sleep(due.since(thread.env.now())));
+                select(ready, sleep).await;
+            }
+        }
+        expire(&thread);
+        if let Some(work) = thread.queries.work.pop() {
+            handle(&thread, work);
+        }
+        thread.env.yield_now().await;
+    }
+}
+
+fn handle<E: Env>(thread: &Rc<Thread<E>>, work: Work) {
+    match work {
+        Work::Invoke {
+            task,
+            query,
+            args,
+            reply,
+        } => home::begin(thread, (task, query), &args, reply),
+        Work::Message {
+            task,
+            query,
+            invocation,
+            message,
+        } => {
+            let at = (task, query, invocation);
+            match message {
+                QueryMessage::Hop { stage, batch } => {
+                    let stage = thread.layout.queries[usize::from(query)].stages
+                        [usize::from(stage.0)]
+                    .clone();
+                    run_event(thread, at, 0, |task, out| stage.run(task, batch, out));
+                }
+                QueryMessage::Release { level, work } => release(thread, at, level, work),
+                QueryMessage::Ran { edges } => {
+                    home::on_ran(thread, (query, invocation), edges, Vec::new());
+                }
+                QueryMessage::Failed { text } => home::fail(thread, (query, invocation), &text),
+                QueryMessage::Over => {
+                    thread
+                        .on_queries(task)
+                        .kept
+                        .borrow_mut()
+                        .remove(&invocation);
+                }
+            }
+        }
+    }
+}
+
+/// Lets go of what was gathered at a level on this task, as one event.
+fn release<E: Env>(thread: &Rc<Thread<E>>, at: (u32, u16, Invocation), level: u16, work: u64) {
+    let (task, query, invocation) = at;
+    let layout = thread.layout.clone();
+    let gathers = layout.queries[usize::from(query)].gathers.iter();
+    let here = gathers.filter(|gather| {
+        let reached = match gather.reach {
+            Reach::Everywhere => true,
+            Reach::First => task == 0,
+            Reach::Origin => task == invocation.home,
+        };
+        gather.level == level && reached
+    });
+    let here: Vec<_> = here.map(|gather| gather.gather.clone()).collect();
+    run_event(thread, at, work, |task, out| {
+        for gather in &here {
+            gather.release(task, invocation.origin(), out);
+        }
+    });
+}
+
+/// Runs code of a query on a task, sends what it emitted and tells its home. `consumed` is the work
+/// that the items themselves do not name.
+fn run_event<E: Env>(
+    thread: &Rc<Thread<E>>,
+    (task, query, invocation): (u32, u16, Invocation),
+    consumed: u64,
+    run: impl FnOnce(&Task, &mut Outbox),
+) {
+    let on_task = thread.on_queries(task);
+    let out = &mut *thread.queries.out.borrow_mut();
+    let kept = on_task.kept.borrow_mut().remove(&invocation);
+    on_task.context.begin();
+    on_task
+        .handle
+        .swap_slots(kept.map(|kept| kept.slots).unwrap_or_default());
+    let ran = guard(|| run(&on_task.handle, out));
+    let slots = on_task.handle.swap_slots(Slots::default());
+    let at = (query, invocation);
+    if let Err(failure) = ran {
+        out.clear();
+        return tell_failure(thread, at, task, &failure);
+    }
+    if !slots.is_empty() {
+        let until = thread.env.now().after(thread.tuning().query_timeout);
+        let kept = Kept { slots, until };
+        on_task.kept.borrow_mut().insert(invocation, kept);
+    }
+    crate::depot::append_from_topology(thread, task, &on_task.context.take_appends());
+    for Outgoing { stage, task, batch } in out.drain_outgoing() {
+        let message = QueryMessage::Hop { stage, batch };
+        send(thread, at, task, message);
+    }
+    let edges = out
+        .drain_acks()
+        .fold(consumed, |edges, ack| edges ^ ack.edges);
+    let answers = out.take_answers();
+    if thread.layout.thread_of(invocation.home) == thread.index {
+        home::on_ran(thread, at, edges, answers);
+    } else {
+        send(thread, at, invocation.home, QueryMessage::Ran { edges });
+    }
+}
+
+fn tell_failure<E: Env>(
+    thread: &Rc<Thread<E>>,
+    at: (u16, Invocation),
+    task: u32,
+    failure: &EventFailure,
+) {
+    let text: Arc<str> = format!("an event on task {task} failed: {failure}").into();
+    let home = at.1.home;
+    if thread.layout.thread_of(home) == thread.index {
+        home::fail(thread, at, &text);
+    } else {
+        send(thread, at, home, QueryMessage::Failed { text });
+    }
+}
+
+fn send<E: Env>(
+    thread: &Thread<E>,
+    (query, invocation): (u16, Invocation),
+    task: u32,
+    message: QueryMessage,
+) {
+    thread.send(
+        task,
+        Message::Query {
+            query,
+            task,
+            invocation,
+            message,
+        },
+    );
+}
+
+/// Ends what has taken too long.
+fn expire<E: Env>(thread: &Rc<Thread<E>>) {
+    let now = thread.env.now();
+    home::expire(thread, now);
+    for task in &thread.queries.tasks {
+        task.kept.borrow_mut().retain(|_, kept| kept.until > now);
+    }
+}
+
+impl<E: Env> Thread<E> {
+    fn on_queries(&self, task: u32) -> &OnTask<E> {
+        &self.queries.tasks[(task / self.layout.threads) as usize]
+    }
+}
+
+/// The first event of an invocation: its arguments, as one item.
+fn first_item(
+    query: &QueryLayout,
+    args: &[u8],
+    origin: Origin,
+    edge: u64,
+) -> Result<Batch, String> {
+    let item = EncodedItem {
+        origin,
+        edge,
+        value: args,
+    };
+    let decoded = query.first.decode(&mut std::iter::once(item));
+    decoded.map_err(|error| error.to_string())
+}
