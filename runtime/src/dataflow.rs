@@ -14,6 +14,7 @@ mod join;
 mod joint;
 mod meet;
 mod steps;
+mod waiting;
 
 use std::marker::PhantomData;
 use std::sync::Arc;

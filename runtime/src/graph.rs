@@ -61,6 +61,12 @@ pub enum NodeKind {
     Materialize,
     /// Values of two chains that have a key in common.
     Join,
+    /// A value becomes what a future comes to.
+    MapAsync,
+    /// A query runs for each value.
+    Query,
+    /// A record is appended for each value.
+    Append,
     /// Values end here.
     Each,
     /// The answer of a query.
@@ -95,6 +101,9 @@ impl NodeKind {
             NodeKind::AggInto => "agg_into",
             NodeKind::Materialize => "materialize",
             NodeKind::Join => "join",
+            NodeKind::MapAsync => "map_async",
+            NodeKind::Query => "query",
+            NodeKind::Append => "append",
             NodeKind::Each => "each",
             NodeKind::Answer => "answer",
         }
@@ -115,6 +124,9 @@ impl NodeKind {
                 | NodeKind::GroupBy
                 | NodeKind::Join
                 | NodeKind::Iterate
+                | NodeKind::MapAsync
+                | NodeKind::Query
+                | NodeKind::Append
         )
     }
 }

@@ -87,6 +87,7 @@ pub mod task_global;
 pub mod test_pstate;
 pub mod topology_def;
 mod tuning;
+mod waits;
 pub mod worker;
 
 pub use access::{Access, Order, ReadAccess};
@@ -129,4 +130,5 @@ pub use task::Task;
 pub use task_global::{MakeError, TaskContext, TaskGlobal};
 pub use test_pstate::TestPState;
 pub use topology_def::{Asked, Microbatch, SourceOptions, Start, Stream};
+pub use waits::Waiter;
 pub use worker::{Worker, WorkerConfig};

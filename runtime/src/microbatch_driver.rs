@@ -32,9 +32,10 @@ use crate::failure::{EventFailure, guard};
 use crate::message::Records;
 use crate::gather::{Reach, Slots};
 use crate::message::{Message, MicrobatchHop};
-use crate::stage::{Outbox, Outgoing};
+use crate::stage::{Origin, Outbox, Outgoing};
 use crate::task::Task;
 use crate::task_thread::Thread;
+use crate::waits::{self, Wait, Waited};
 use crate::{origin, system_keys};
 
 pub(crate) use coordinator::{Coordinating, CoordinatorEvent, run as run_coordinator};
@@ -49,6 +50,13 @@ pub(crate) enum Event {
     Message(ToParticipant),
     Hop(MicrobatchHop),
     Input(ParticipantInput),
+    /// A value waited in vain.
+    WaitFailed {
+        at: Position,
+        hop: u64,
+        origin: Origin,
+        failure: EventFailure,
+    },
 }
 
 /// One microbatch topology on one task.
@@ -170,6 +178,30 @@ impl<E: Env> Driver<E> {
             Event::Message(message) => self.machine.on_input(ParticipantInput::Message(message)),
             Event::Input(input) => self.machine.on_input(input),
             Event::Hop(hop) => self.admit(hop),
+            Event::WaitFailed {
+                at,
+                hop,
+                origin,
+                failure,
+            } => self.on_wait_failed((at, hop), origin, &failure),
+        }
+    }
+
+    /// The value that waited is consumed by its failure.
+    fn on_wait_failed(
+        &mut self,
+        (at, hop): (Position, u64),
+        origin: Origin,
+        failure: &EventFailure,
+    ) {
+        if self.machine.admit(at, hop) != Admission::Run {
+            return;
+        }
+        self.tell_failure(at, origin, failure);
+        if self.machine.runs(at) {
+            let emitted = 0;
+            self.machine
+                .on_input(ParticipantInput::HopRan { at, hop, emitted });
         }
     }
 
@@ -424,6 +456,9 @@ impl<E: Env> Driver<E> {
         self.me.context.keep_event();
         let mut emitted = 0;
         let topology = self.me.topology;
+        for wait in self.out.take_waits() {
+            emitted ^= self.start_wait(at, wait);
+        }
         for Outgoing { stage, task, batch } in self.out.drain_outgoing() {
             let id = self.thread.env.random_u64().max(1);
             emitted ^= id;
@@ -445,13 +480,47 @@ impl<E: Env> Driver<E> {
         emitted
     }
 
+    /// A value goes on when its future is done, as a hop to this task would. Answers the hop's id.
+    fn start_wait(&self, at: Position, wait: Wait) -> u64 {
+        let id = self.thread.env.random_u64().max(1);
+        let me = self.me.clone();
+        let then = move |_: &Rc<Thread<E>>, origin, stage, waited: Waited| {
+            me.events.push(match waited {
+                Ok(batch) => Event::Hop(MicrobatchHop {
+                    at,
+                    id,
+                    stage,
+                    batch,
+                }),
+                Err(failure) => Event::WaitFailed {
+                    at,
+                    hop: id,
+                    origin,
+                    failure,
+                },
+            });
+        };
+        waits::start(
+            &self.thread,
+            self.me.task,
+            Category::FlexLatency,
+            wait,
+            then,
+        );
+        id
+    }
+
     /// The event failed. In a thorough attempt it was that of one record, which is undone.
     fn fail(&mut self, at: Position, failure: EventFailure) {
         self.out.clear();
         self.me.context.undo_event();
+        self.tell_failure(at, self.out.current(), &failure);
+    }
+
+    fn tell_failure(&mut self, at: Position, origin: Origin, failure: &EventFailure) {
         // A record is not to blame for the disk.
         let blamed = !matches!(failure, EventFailure::Storage { .. });
-        let origin = origin::record(self.out.current(), &self.source_ids).filter(|_| blamed);
+        let origin = origin::record(origin, &self.source_ids).filter(|_| blamed);
         let text = failure.to_string();
         self.thread
             .on_event_failure(self.me.topology, self.me.task, &text);

@@ -77,6 +77,23 @@ pub struct QueryDef {
     pub place: Place,
 }
 
+impl QueryDef {
+    /// The task where it begins with these arguments, if its first step says so (spec Q-7).
+    ///
+    /// # Errors
+    /// `Invalid` when the arguments are not the query's.
+    pub(crate) fn begins(&self, args: &[u8], tasks: u32) -> crate::Result<Option<u32>> {
+        let Some(leading) = &self.leading else {
+            return Ok(None);
+        };
+        let task = leading(args, tasks).map_err(|error| {
+            let text = format!("could not find where query {} begins", self.name);
+            crate::Error::invalid(text).caused_by(error)
+        })?;
+        Ok(Some(task.min(tasks - 1)))
+    }
+}
+
 impl fmt::Debug for QueryDef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QueryDef")

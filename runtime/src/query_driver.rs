@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use futures_util::future::select;
-use rama_io::{Env, Tick};
+use rama_io::{Category, Env, Tick};
 
 use crate::category_queue::Queue;
 use crate::failure::{EventFailure, guard};
@@ -28,6 +28,7 @@ use crate::message::{Message, Reply};
 use crate::stage::{Batch, EncodedItem, Origin, Outbox, Outgoing, StageIndex};
 use crate::task::Task;
 use crate::task_thread::Thread;
+use crate::waits::{self, Wait, Waited};
 
 pub(crate) use context::QueryContext;
 use home::Homes;
@@ -266,6 +267,9 @@ fn run_event<E: Env>(
         on_task.kept.borrow_mut().insert(invocation, kept);
     }
     crate::depot::append_from_topology(thread, task, &on_task.context.take_appends());
+    for wait in out.take_waits() {
+        start_wait(thread, at, task, wait);
+    }
     for Outgoing { stage, task, batch } in out.drain_outgoing() {
         let message = QueryMessage::Hop { stage, batch };
         send(thread, at, task, message);
@@ -279,6 +283,15 @@ fn run_event<E: Env>(
     } else {
         send(thread, at, invocation.home, QueryMessage::Ran { edges });
     }
+}
+
+/// A value goes on when its future is done, as if it came from another task.
+fn start_wait<E: Env>(thread: &Rc<Thread<E>>, at: (u16, Invocation), task: u32, wait: Wait) {
+    let then = move |thread: &Rc<Thread<E>>, _, stage, waited: Waited| match waited {
+        Ok(batch) => send(thread, at, task, QueryMessage::Hop { stage, batch }),
+        Err(failure) => tell_failure(thread, at, task, &failure),
+    };
+    waits::start(thread, task, Category::Client, wait, then);
 }
 
 fn tell_failure<E: Env>(

@@ -21,6 +21,7 @@ use std::fmt;
 use rama_wire::{Record, RecordError};
 
 use crate::task::Task;
+use crate::waits::Wait;
 
 /// Items of one batch. A stage that emits more for one destination starts another batch, so that
 /// the receiver can yield in between.
@@ -250,6 +251,7 @@ pub struct Outbox {
     outgoing: Vec<Outgoing>,
     acks: Vec<Ack>,
     answers: Vec<Vec<u8>>,
+    waits: Vec<Wait>,
     current: Origin,
     key_scratch: Vec<u8>,
     lane_capacity: usize,
@@ -277,6 +279,7 @@ impl Outbox {
             outgoing: Vec::new(),
             acks: Vec::new(),
             answers: Vec::new(),
+            waits: Vec::new(),
             current: Origin::default(),
             key_scratch: Vec::new(),
             lane_capacity: 0,
@@ -306,6 +309,26 @@ impl Outbox {
         self.acks.drain(..)
     }
 
+    /// The edge of one more item of a tree, emitted now.
+    pub(crate) fn edge_of(&mut self, origin: Origin) -> u64 {
+        if !self.tracked {
+            return 0;
+        }
+        let edges = self.random();
+        self.acks.push(Ack { origin, edges });
+        edges
+    }
+
+    /// A value that goes on when a future is done.
+    pub(crate) fn wait(&mut self, wait: Wait) {
+        self.waits.push(wait);
+    }
+
+    /// Takes what waits.
+    pub(crate) fn take_waits(&mut self) -> Vec<Wait> {
+        std::mem::take(&mut self.waits)
+    }
+
     /// What a query answers, encoded.
     pub(crate) fn answer(&mut self, bytes: Vec<u8>) {
         self.answers.push(bytes);
@@ -318,7 +341,10 @@ impl Outbox {
 
     /// Whether nothing waits to be taken.
     pub fn is_empty(&self) -> bool {
-        self.outgoing.is_empty() && self.acks.is_empty() && self.answers.is_empty()
+        self.outgoing.is_empty()
+            && self.acks.is_empty()
+            && self.answers.is_empty()
+            && self.waits.is_empty()
     }
 
     /// The record whose item was begun last: after a failure, the failing one.
@@ -331,6 +357,7 @@ impl Outbox {
         self.outgoing.clear();
         self.acks.clear();
         self.answers.clear();
+        self.waits.clear();
     }
 
     /// The next number of a splitmix64 sequence; never 0, so that an edge is never invisible.

@@ -42,6 +42,7 @@ use crate::stream_driver::progress::Progress;
 use crate::stream_driver::{self, Streaming};
 use crate::task_global::Instances;
 use crate::tuning::Tuning;
+use crate::waits::Waits;
 
 pub(crate) use control::pause_by_policy;
 pub(crate) use open::{ThreadStart, start};
@@ -75,6 +76,8 @@ pub(crate) struct Thread<E: Env> {
     /// Whether the thread is about to stop: streams begin nothing.
     draining: Cell<bool>,
     loops: RefCell<Vec<AbortHandle>>,
+    /// Futures of author code.
+    pub(crate) waits: Waits,
 }
 
 /// One task of the thread.

@@ -118,13 +118,9 @@ async fn invoke(
     args: Vec<u8>,
 ) -> Result<Vec<u8>> {
     let tasks = running.layout.tasks;
-    let task = match &running.layout.definition.queries[usize::from(query)].leading {
-        Some(leading) => leading(&args, tasks).map_err(|error| {
-            Error::invalid("could not find where the query begins").caused_by(error)
-        })?,
-        None => (cluster.random() % u64::from(tasks)) as u32,
-    };
-    let task = task.min(tasks - 1);
+    let definition = &running.layout.definition.queries[usize::from(query)];
+    let random = (cluster.random() % u64::from(tasks)) as u32;
+    let task = definition.begins(&args, tasks)?.unwrap_or(random);
     let ask = |reply| ClientRequest::Invoke {
         task,
         query,

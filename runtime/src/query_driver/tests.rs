@@ -2,6 +2,7 @@
 
 mod batches;
 mod vectors;
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -12,14 +12,16 @@ use rama_wire::{LogId, Record, SpaceId};
 
 use super::draft::{
     Draft, GatherDraft, JointDraft, Kinded, PathDraft, SourceDraft, StageDraft, TopologyDraft,
+    UseDraft,
 };
 use crate::dataflow::{Body, Hook, Joint};
 use crate::definition::Fault;
 use crate::depot_def::Depot;
 use crate::gather::{Gather, GatherDef, Reach, SlotIndex};
 use crate::graph::{Node, NodeKind, Place, Unit};
+use crate::message::AckLevel;
 use crate::pstate::PState;
-use crate::query_def::Leading;
+use crate::query_def::{Leading, Query};
 use crate::schema::Root;
 use crate::stage::{SourceStage, Stage, StageIndex};
 use crate::topology_def::SourceOptions;
@@ -306,6 +308,30 @@ impl Chain {
                 query.leading = Some(leading);
             }
         });
+    }
+
+    /// A query that the chain invokes. It need not be declared yet.
+    pub(crate) fn uses_query<A: Record + Send, R: Record + Send>(
+        &self,
+        query: Query<A, R>,
+        place: Place,
+    ) {
+        let used = UseDraft::Query {
+            name: query.name(),
+            args: A::fingerprint(),
+            result: R::fingerprint(),
+        };
+        self.uses(used, place);
+    }
+
+    /// A depot that the chain appends to.
+    pub(crate) fn appends_to(&self, depot: &'static str, level: AckLevel, place: Place) {
+        self.uses(UseDraft::Append { depot, level }, place);
+    }
+
+    fn uses(&self, used: UseDraft, place: Place) {
+        let topology = self.topology;
+        self.draft.borrow_mut().uses.push((topology, used, place));
     }
 
     /// A mistake that a builder's call found.

@@ -11,7 +11,7 @@ use rama_wire::LogId;
 
 use super::draft::{
     DepotDraft, Draft, GatherDraft, Ids, Kinded, PStateDraft, SourceDraft, StageDraft,
-    TopologyDraft,
+    TopologyDraft, UseDraft,
 };
 use super::{globals, options};
 use crate::dead_letters;
@@ -20,6 +20,7 @@ use crate::definition::{
 };
 use crate::gather::GatherDef;
 use crate::graph::Place;
+use crate::message::AckLevel;
 use crate::query_def::QueryDef;
 use crate::stage::Stage;
 use crate::topology_def::TopologyKind;
@@ -31,6 +32,7 @@ pub(super) fn finish(mut draft: Draft) -> Result<Definition, DefinitionError> {
     globals::check(&draft.globals, &draft.depots, &mut faults);
     check_pstates(&draft, &mut faults);
     check_paths(&draft, &mut faults);
+    check_uses(&draft, &mut faults);
     check_topologies(&draft, &mut faults);
     let options = options::check(&draft, &mut faults);
     check_functions(&draft, &mut faults);
@@ -275,6 +277,67 @@ fn check_functions(draft: &Draft, faults: &mut Vec<Fault>) {
         check_name(&object, &function.name, "", *place, faults);
         twice(&mut first, &object, &function.name, *place, faults);
     }
+}
+
+/// What code waits for exists, and does not wait for the code (D-32).
+fn check_uses(draft: &Draft, faults: &mut Vec<Fault>) {
+    for (topology, used, place) in &draft.uses {
+        let user = &draft.topologies[*topology];
+        let found = match used {
+            UseDraft::Query { name, args, result } => query_mistake(draft, name, (*args, *result)),
+            UseDraft::Append { depot, level } => append_mistake(draft, user, depot, *level),
+        };
+        if let Some((object, problem, fix)) = found {
+            faults.push(Fault {
+                object: format!("{object} in topology {}", user.name),
+                problem,
+                fix,
+                place: *place,
+                first: None,
+            });
+        }
+    }
+}
+
+type Mistake = Option<(String, String, String)>;
+
+fn query_mistake(draft: &Draft, name: &str, types: (u64, u64)) -> Mistake {
+    let found = draft.topologies.iter().find(|found| found.name == name);
+    let declared = found.and_then(|found| match &found.kind {
+        Kinded::Answers(query) => Some((query.args.fingerprint, query.result.fingerprint)),
+        Kinded::Consumes(_) => None,
+    });
+    let (problem, fix) = match declared {
+        None => (
+            "is invoked, but the module does not declare it",
+            "declare it with m.query(…, …)".to_owned(),
+        ),
+        Some(declared) if declared != types => (
+            "is invoked with other types than it is declared with",
+            format!("use one constant for {name} everywhere"),
+        ),
+        Some(_) => return None,
+    };
+    Some((format!("query {name}"), problem.to_owned(), fix))
+}
+
+fn append_mistake(draft: &Draft, user: &TopologyDraft, depot: &str, level: AckLevel) -> Mistake {
+    let object = format!("append to {depot}");
+    if !draft.depots.iter().any(|found| found.name == depot) {
+        let fix = "declare it with m.depot(…, …)".to_owned();
+        let problem = "goes to a depot that the module does not declare".to_owned();
+        return Some((object, problem, fix));
+    }
+    let is_stream = matches!(user.kind, Kinded::Consumes(TopologyKind::Stream));
+    let consumes = user.sources.iter().any(|source| source.depot == depot);
+    if is_stream && consumes && level == AckLevel::Ack {
+        let problem = "waits until this topology has processed the record, which waits for the \
+                       append: neither ends"
+            .to_owned();
+        let fix = "append with AckLevel::AppendAck, or consume the depot in another topology";
+        return Some((object, problem, fix.to_owned()));
+    }
+    None
 }
 
 /// Names are addressed in URLs, printed in columns and told apart by their first characters (O-10).

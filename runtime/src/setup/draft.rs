@@ -18,6 +18,7 @@ use crate::external::ExternalDef;
 use crate::gather::GatherDef;
 use crate::graph::{Graph, NodeKind, Place};
 use crate::plan::FunctionDef;
+use crate::message::AckLevel;
 use crate::pstate::{LocalPState, PState};
 use crate::query_def::Leading;
 use crate::schema::Root;
@@ -52,6 +53,8 @@ pub(super) struct Draft {
     pub(super) options: Vec<OptionDraft>,
     pub(super) functions: Vec<(FunctionDef, Place)>,
     pub(super) externals: Vec<ExternalDef>,
+    /// By topology and place.
+    pub(super) uses: Vec<(usize, UseDraft, Place)>,
     /// Found by builders' calls.
     pub(super) faults: Vec<Fault>,
 }
@@ -128,6 +131,21 @@ pub(super) struct JointDraft {
     pub(super) place: Place,
 }
 
+/// An object that a chain's code uses by name.
+pub(super) enum UseDraft {
+    /// It invokes a query, of these types.
+    Query {
+        name: &'static str,
+        args: u64,
+        result: u64,
+    },
+    /// It appends to a depot and waits so long.
+    Append {
+        depot: &'static str,
+        level: AckLevel,
+    },
+}
+
 /// Rows that wait.
 pub(super) struct GatherDraft {
     pub(super) gather: GatherDef,
@@ -169,6 +187,7 @@ impl Draft {
             options: Vec::new(),
             functions: Vec::new(),
             externals: Vec::new(),
+            uses: Vec::new(),
             faults: Vec::new(),
         }
     }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rama_core::stream::Delivery;
-use rama_io::Env;
+use rama_io::{Category, Env};
 
 use super::{Durable, Returned, StreamMessage, Streaming, Work, sources};
 use crate::failure::{EventFailure, guard};
@@ -21,6 +21,7 @@ use crate::origin;
 use crate::reader::LogRecords;
 use crate::stage::{Ack, Origin, Outgoing};
 use crate::task_thread::Thread;
+use crate::waits::{self, Wait, Waited};
 
 /// Runs queued work as one batch and releases what it emits.
 pub(super) async fn run<E: Env>(thread: &Rc<Thread<E>>, me: &Rc<Streaming<E>>) {
@@ -201,9 +202,12 @@ async fn write<E: Env>(
 }
 
 /// Sends hops on and acks home, after their writes are durable (S-5).
-fn release<E: Env>(thread: &Thread<E>, me: &Streaming<E>) {
+fn release<E: Env>(thread: &Rc<Thread<E>>, me: &Streaming<E>) {
     let topology = me.topology;
     let mut out = me.out.borrow_mut();
+    for wait in out.take_waits() {
+        start_wait(thread, me, wait);
+    }
     let acks: Vec<Ack> = out.drain_acks().collect();
     let outgoing: Vec<Outgoing> = out.drain_outgoing().collect();
     drop(out);
@@ -245,6 +249,30 @@ fn release<E: Env>(thread: &Thread<E>, me: &Streaming<E>) {
             },
         );
     }
+}
+
+/// A value goes on when its future is done, as if it came from another task.
+fn start_wait<E: Env>(thread: &Rc<Thread<E>>, me: &Streaming<E>, wait: Wait) {
+    let (topology, task) = (me.topology, me.task);
+    let then = move |thread: &Rc<Thread<E>>, origin, stage, waited: Waited| match waited {
+        Ok(batch) => {
+            let message = StreamMessage::Hop { stage, batch };
+            thread.send(
+                task,
+                Message::Stream {
+                    topology,
+                    task,
+                    message,
+                },
+            );
+        }
+        Err(failure) => {
+            let text: Arc<str> = failure.to_string().into();
+            thread.on_event_failure(topology, task, &text);
+            fail_trees(thread, topology, &[origin], Some(origin), &text);
+        }
+    };
+    waits::start(thread, task, Category::LowLatency, wait, then);
 }
 
 /// Drops the batch and fails every tree in it.

@@ -182,6 +182,7 @@ fn drain<E: Env>(thread: &Rc<Thread<E>>, reply: Reply<()>) {
 /// what was acknowledged is durable already, the rest is retried or unknown, exactly as after a
 /// crash.
 fn stop<E: Env>(thread: &Rc<Thread<E>>, reply: Reply<()>) {
+    thread.waits.abort();
     for handle in thread.loops.borrow_mut().drain(..) {
         handle.abort();
     }

@@ -38,6 +38,7 @@ use crate::task_global::{self, Instances};
 use crate::topology_def::TopologyKind;
 use crate::trimming;
 use crate::tuning::{TopologyTuning, Tuning};
+use crate::waits::Waits;
 
 /// What a task thread is started with.
 pub(crate) struct ThreadStart<E: Env> {
@@ -128,6 +129,7 @@ pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<BTree
         paged_selects: Cell::new(0),
         tuning: RefCell::new(tuning),
         loops: RefCell::default(),
+        waits: Waits::default(),
         env,
         layout,
         index,
