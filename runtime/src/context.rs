@@ -17,9 +17,9 @@ use rama_storage::lsm::{self, Overlay, Read, Store, WriteBatch};
 use rama_wire::{LogId, SpaceId};
 
 use crate::access::{Access, Order, ReadAccess, Visit};
+use crate::appends::Appends;
 use crate::failure::{EventFailure, raise};
 use crate::layout::Layout;
-use crate::limits;
 use crate::message::Records;
 use crate::task::Task;
 use crate::task_global::Instances;
@@ -39,7 +39,7 @@ pub(crate) struct EventContext<E: Env> {
     event: RefCell<Option<Overlay>>,
     microbatch: Cell<Option<u64>>,
     returns: RefCell<Vec<(u64, serde_json::Value)>>,
-    appends: RefCell<Vec<(u16, Records)>>,
+    appends: Appends,
     handle: OnceCell<Weak<Task>>,
     globals: OnceCell<Rc<Instances>>,
 }
@@ -63,7 +63,7 @@ impl<E: Env> EventContext<E> {
             event: RefCell::new(None),
             microbatch: Cell::new(None),
             returns: RefCell::default(),
-            appends: RefCell::default(),
+            appends: Appends::default(),
             handle: OnceCell::new(),
             globals: OnceCell::new(),
         });
@@ -130,7 +130,7 @@ impl<E: Env> EventContext<E> {
         self.overlay.replace(Overlay::new());
         self.event.replace(None);
         self.returns.borrow_mut().clear();
-        self.appends.borrow_mut().clear();
+        self.appends.take();
     }
 
     /// Ends the attempt: what it wrote, in order of keys.
@@ -305,41 +305,7 @@ impl<E: Env> Access for EventContext<E> {
     }
 
     fn append(&self, depot: LogId, record: &[u8]) {
-        let depot = self.layout.depot_index(depot);
-        let partitions = self.layout.depots[usize::from(depot)].partitions;
-        if self.task >= partitions {
-            let name = &self.layout.depots[usize::from(depot)].name;
-            raise(EventFailure::Author {
-                message: format!(
-                    "could not append to {name} on task {}: it is global, so that its only \
-                     partition is on task 0; go there first, with global_partition",
-                    self.task
-                ),
-            });
-        }
-        let mut appends = self.appends.borrow_mut();
-        let known = appends.iter().map(|(_, records)| records.stored_bytes());
-        if known.sum::<usize>() + record.len() > limits::APPENDS_BYTES_MAX {
-            raise(EventFailure::Author {
-                message: format!(
-                    "could not append to depots of task {}: the batch has given them {} MiB \
-                     already; let it take fewer records, with depot.microbatch.max.records or \
-                     topology.stream.max.events.per.batch",
-                    self.task,
-                    limits::APPENDS_BYTES_MAX >> 20
-                ),
-            });
-        }
-        let at = appends
-            .iter()
-            .position(|(known, _)| *known == depot)
-            .unwrap_or_else(|| {
-                appends.push((depot, Records::default()));
-                appends.len() - 1
-            });
-        appends[at]
-            .1
-            .push_with(|bytes| bytes.extend_from_slice(record));
+        self.appends.push((&self.layout, self.task), depot, record);
     }
 }
 

@@ -18,6 +18,7 @@
 #[cfg(test)]
 extern crate self as rama;
 
+mod appends;
 mod block_on;
 mod catalog;
 mod category_queue;

@@ -28,9 +28,9 @@ use rama_wire::{Index, SpaceId};
 use crate::category_queue::Queue;
 use crate::context::EventContext;
 use crate::failure::{EventFailure, guard};
+use crate::gather::{Reach, Slots};
 #[cfg(any(test, feature = "mutants"))]
 use crate::message::Records;
-use crate::gather::{Reach, Slots};
 use crate::message::{Message, MicrobatchHop};
 use crate::stage::{Origin, Outbox, Outgoing};
 use crate::task::Task;

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use futures_util::future::select;
 use rama_io::{Category, Env, Tick};
+use rama_storage::lsm::WriteBatch;
 
 use crate::category_queue::Queue;
 use crate::failure::{EventFailure, guard};
@@ -266,7 +267,18 @@ fn run_event<E: Env>(
         let kept = Kept { slots, until };
         on_task.kept.borrow_mut().insert(invocation, kept);
     }
-    crate::depot::append_from_topology(thread, task, &on_task.context.take_appends());
+    let appends = on_task.context.take_appends();
+    if !appends.is_empty()
+        && let Err(error) =
+            crate::depot::write_with_appends(thread, task, WriteBatch::new(), &appends)
+    {
+        out.clear();
+        let failure = EventFailure::Storage {
+            attempted: "append records of a query".to_owned(),
+            cause: format!("{error:#}"),
+        };
+        return tell_failure(thread, at, task, &failure);
+    }
     for wait in out.take_waits() {
         start_wait(thread, at, task, wait);
     }

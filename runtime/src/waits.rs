@@ -177,7 +177,11 @@ impl<E: Env> Services for OnThread<E> {
     }
 
     fn now_ms(&self) -> u64 {
-        self.env.wall_ms()
+        let wall_ms = self.env.wall_ms();
+        match self.thread.upgrade() {
+            Some(thread) => thread.layout.clock.now_ms(wall_ms),
+            None => wall_ms,
+        }
     }
 
     fn sleep(&self, duration: Duration) -> LocalBoxFuture<'static, ()> {

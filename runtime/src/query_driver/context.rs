@@ -3,7 +3,8 @@
 //! Relies on the task's store. What must stay true: every write to a PState fails the event (spec
 //! Q-11); records that an event appends go when it has succeeded.
 
-use std::cell::RefCell;
+use std::any::Any;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rama_io::Env;
@@ -11,10 +12,12 @@ use rama_storage::lsm::Store;
 use rama_wire::{LogId, SpaceId};
 
 use crate::access::{Access, Order, ReadAccess, Visit};
+use crate::appends::Appends;
 use crate::context::ExternalView;
 use crate::failure::{EventFailure, raise};
 use crate::layout::Layout;
 use crate::message::Records;
+use crate::task_global::Instances;
 
 /// Queries on one task.
 pub(crate) struct QueryContext<E: Env> {
@@ -22,23 +25,30 @@ pub(crate) struct QueryContext<E: Env> {
     store: Store<E>,
     layout: Arc<Layout>,
     task: u32,
-    appends: RefCell<Vec<(u16, Records)>>,
+    globals: Rc<Instances>,
+    appends: Appends,
 }
 
 impl<E: Env> QueryContext<E> {
-    pub(crate) fn new(env: E, store: Store<E>, layout: Arc<Layout>, task: u32) -> QueryContext<E> {
+    pub(crate) fn new(
+        env: E,
+        store: Store<E>,
+        layout: Arc<Layout>,
+        (task, globals): (u32, Rc<Instances>),
+    ) -> QueryContext<E> {
         QueryContext {
             env,
             store,
             layout,
             task,
-            appends: RefCell::default(),
+            globals,
+            appends: Appends::default(),
         }
     }
 
     /// An event begins.
     pub(super) fn begin(&self) {
-        self.appends.borrow_mut().clear();
+        self.appends.take();
     }
 
     /// What the event appended to depot partitions of this task (D-35).
@@ -46,7 +56,7 @@ impl<E: Env> QueryContext<E> {
         self.appends.take()
     }
 
-    fn view(&self) -> ExternalView<'_, E> {
+    fn view(&self) -> ExternalView<'_, Store<E>> {
         ExternalView {
             store: &self.store,
             layout: &self.layout,
@@ -107,7 +117,7 @@ impl<E: Env> Access for QueryContext<E> {
     }
 
     fn now_ms(&self) -> u64 {
-        self.env.wall_ms()
+        self.layout.clock.now_ms(self.env.wall_ms())
     }
 
     fn random_u64(&self) -> u64 {
@@ -126,9 +136,10 @@ impl<E: Env> Access for QueryContext<E> {
     }
 
     fn append(&self, depot: LogId, record: &[u8]) {
-        let depot = self.layout.depot_index(depot);
-        let mut records = Records::default();
-        records.push_with(|bytes| bytes.extend_from_slice(record));
-        self.appends.borrow_mut().push((depot, records));
+        self.appends.push((&self.layout, self.task), depot, record);
+    }
+
+    fn task_global(&self, index: u16) -> Option<Rc<dyn Any>> {
+        self.globals.get(index)
     }
 }

@@ -113,7 +113,8 @@ pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<BTree
     };
     let contexts = tasks.iter().map(|task| {
         let store = task.partition.store().clone();
-        let context = QueryContext::new(env.clone(), store, layout.clone(), task.id);
+        let here = (task.id, task.globals.clone());
+        let context = QueryContext::new(env.clone(), store, layout.clone(), here);
         Rc::new(context)
     });
     let queries = Queries::new(layout.tasks, env.random_u64(), contexts);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::options::{Level, Settings};
 use crate::schema::Map;
 use crate::setup::Setup;
 use crate::simulation::{Faults, SimulatedCluster, Simulation};
@@ -115,16 +116,21 @@ fn fibonacci(n: u64) -> u64 {
 #[test]
 fn queries_invoke_each_other_and_themselves() {
     for machines in [1, 2] {
+        let mut options = Settings::new();
+        let timeout = "topology.query.timeout.millis";
+        options.set(Level::Module, timeout, serde_json::json!(50));
         let simulation = Simulation::seed(1).tasks(4).machines(machines);
-        simulation.run(numbers(), |cluster| async move {
-            cluster.calm().await;
-            for n in 0..11 {
-                let answer = cluster.query(FIBONACCI).invoke(n).await.unwrap();
-                assert_eq!(answer, fibonacci(n));
-            }
-            let error = cluster.query(FOREVER).invoke(0).await.unwrap_err();
-            assert!(error.to_string().contains("was given up after"), "{error}");
-        });
+        simulation
+            .options(options)
+            .run(numbers(), |cluster| async move {
+                cluster.calm().await;
+                for n in 0..11 {
+                    let answer = cluster.query(FIBONACCI).invoke(n).await.unwrap();
+                    assert_eq!(answer, fibonacci(n));
+                }
+                let error = cluster.query(FOREVER).invoke(0).await.unwrap_err();
+                assert!(error.to_string().contains("was given up after"), "{error}");
+            });
     }
 }
 
@@ -143,8 +149,9 @@ fn a_stream_waits_for_what_its_code_waits_for() {
             cluster.calm().await;
             for n in 0..8 {
                 let appended = cluster.depot(NUMBERS).append(&n).await;
-                if appended.is_err() {
+                if let Err(error) = appended {
                     // D-20: the first attempt decided; a retry will do it.
+                    assert!(error.to_string().contains("not yet"), "{error:#}");
                     settle(&cluster).await;
                 }
                 let found = cluster.pstate(FOUND).select(FOUND.key(&n)).await.unwrap();
