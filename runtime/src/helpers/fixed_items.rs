@@ -10,7 +10,7 @@ use crate::pstate::{LocalPState, PState};
 use crate::schema::{Map, Untracked};
 use crate::setup::Topology;
 use crate::task::Task;
-use crate::topology_def::Kind;
+use crate::topology_def::Consumes;
 
 /// Items by key and number, newest first.
 type Items<K, V> = Map<K, Map<u64, V, Untracked>>;
@@ -31,7 +31,7 @@ impl<K: Key, V: Record> FixedItems<K, V> {
     /// # Panics
     /// When `most` is 0.
     #[track_caller]
-    pub fn declare<T: Kind>(
+    pub fn declare<T: Consumes>(
         topology: &mut Topology<T>,
         items: PState<Items<K, V>>,
         most: u64,
@@ -81,7 +81,7 @@ impl<K: Key, V: Key + Record> UniqueFixedItems<K, V> {
     /// # Panics
     /// When `most` is 0.
     #[track_caller]
-    pub fn declare<T: Kind>(
+    pub fn declare<T: Consumes>(
         topology: &mut Topology<T>,
         items: PState<Items<K, V>>,
         numbers: PState<Numbers<K, V>>,

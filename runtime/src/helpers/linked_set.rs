@@ -8,7 +8,7 @@ use crate::pstate::{LocalPState, PState};
 use crate::schema::{Map, Untracked};
 use crate::setup::Topology;
 use crate::task::Task;
-use crate::topology_def::Kind;
+use crate::topology_def::Consumes;
 
 /// Members by key and number, in the order in which they came.
 type Members<K, E> = Map<K, Map<u64, E>>;
@@ -28,7 +28,7 @@ pub struct LinkedSet<K: Key, E: Key + Record> {
 impl<K: Key, E: Key + Record> LinkedSet<K, E> {
     /// Keeps the members in `members`, and where they are in `numbers`.
     #[track_caller]
-    pub fn declare<T: Kind>(
+    pub fn declare<T: Consumes>(
         topology: &mut Topology<T>,
         members: PState<Members<K, E>>,
         numbers: PState<Numbers<K, E>>,

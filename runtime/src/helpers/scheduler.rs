@@ -10,7 +10,7 @@ use crate::pstate::{LocalPState, PState};
 use crate::schema::Map;
 use crate::setup::Topology;
 use crate::task::Task;
-use crate::topology_def::Kind;
+use crate::topology_def::Consumes;
 
 /// Where an item waits: its time, and its number among those of that time.
 pub type Due = (u64, u64);
@@ -62,7 +62,7 @@ pub struct Scheduler<T: Record> {
 impl<T: Record> Scheduler<T> {
     /// Keeps what waits in `waiting`.
     #[track_caller]
-    pub fn declare<K: Kind>(
+    pub fn declare<K: Consumes>(
         topology: &mut Topology<K>,
         waiting: PState<Map<Due, T>>,
     ) -> Scheduler<T> {

@@ -6,7 +6,7 @@
 use crate::pstate::{LocalPState, PState};
 use crate::setup::Topology;
 use crate::task::Task;
-use crate::topology_def::Kind;
+use crate::topology_def::Consumes;
 
 /// The low bits of an id count the ids of its task; the task's number is above.
 const COUNT_BITS: u32 = 42;
@@ -46,7 +46,7 @@ pub struct UniqueIds {
 impl UniqueIds {
     /// From low to high, counted in `given`.
     #[track_caller]
-    pub fn ascending<K: Kind>(topology: &mut Topology<K>, given: PState<u64>) -> UniqueIds {
+    pub fn ascending<K: Consumes>(topology: &mut Topology<K>, given: PState<u64>) -> UniqueIds {
         UniqueIds {
             given: topology.pstate(given),
             descending: false,
@@ -55,7 +55,7 @@ impl UniqueIds {
 
     /// From high to low, counted in `given`.
     #[track_caller]
-    pub fn descending<K: Kind>(topology: &mut Topology<K>, given: PState<u64>) -> UniqueIds {
+    pub fn descending<K: Consumes>(topology: &mut Topology<K>, given: PState<u64>) -> UniqueIds {
         UniqueIds {
             given: topology.pstate(given),
             descending: true,

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use rama_core::options::{self, Level, Objects, Settings};
 use serde_json::Value;
 
-use super::draft::Draft;
+use super::draft::{Draft, Kinded};
 use super::{DepotDecl, Setup, Topology};
 use crate::definition::Fault;
 use crate::graph::Place;
@@ -83,13 +83,16 @@ impl<K: Kind> Topology<K> {
 
 /// What is set, or why it may not be.
 pub(super) fn check(draft: &Draft, faults: &mut Vec<Fault>) -> Settings {
-    let kind = |kind| match kind {
-        TopologyKind::Stream => options::TopologyKind::Stream,
-        TopologyKind::Microbatch => options::TopologyKind::Microbatch,
-    };
-    let topologies = draft.topologies.iter();
+    let topologies = draft.topologies.iter().filter_map(|topology| {
+        let kind = match topology.kind {
+            Kinded::Consumes(TopologyKind::Stream) => options::TopologyKind::Stream,
+            Kinded::Consumes(TopologyKind::Microbatch) => options::TopologyKind::Microbatch,
+            Kinded::Answers(_) => return None,
+        };
+        Some((topology.name.clone(), kind))
+    });
     let objects = Objects {
-        topologies: topologies.map(|t| (t.name.clone(), kind(t.kind))).collect(),
+        topologies: topologies.collect(),
         depots: draft.depots.iter().map(|d| d.name.to_owned()).collect(),
         pstates: draft.pstates.iter().map(|p| p.name.to_owned()).collect(),
     };
