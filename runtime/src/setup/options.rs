@@ -12,7 +12,7 @@ use super::draft::{Draft, Kinded};
 use super::{DepotDecl, Setup, Topology};
 use crate::definition::Fault;
 use crate::graph::Place;
-use crate::topology_def::{Kind, TopologyKind};
+use crate::topology_def::{Consumes, TopologyKind};
 
 /// An option as the code sets it.
 pub(super) struct OptionDraft {
@@ -70,7 +70,7 @@ impl<T> DepotDecl<T> {
     }
 }
 
-impl<K: Kind> Topology<K> {
+impl<K: Consumes> Topology<K> {
     /// Sets a dynamic option of the topology, as [`Setup::option`].
     #[track_caller]
     pub fn option(&mut self, option: &str, value: impl Into<Value>) {
