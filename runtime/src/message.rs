@@ -290,8 +290,8 @@ pub(crate) enum Message {
         lane: Lane,
         up: bool,
     },
-    /// What a task thread of another process had to say of streams may be lost: its link to this one
-    /// broke, or was down.
+    /// What a task thread of another process had to say of streams and queries may be lost: its link to
+    /// this one broke, or was down.
     StreamNewsLost,
 }
 
@@ -303,15 +303,17 @@ impl AppendRequest {
 }
 
 impl Message {
-    /// Whether it tells the home of stream trees what became of them, which nobody tells again.
+    /// Whether it tells the home of stream trees, or of a query, what became of them, which nobody
+    /// tells again.
     pub(crate) fn is_news(&self) -> bool {
-        let Message::Stream { message, .. } = self else {
-            return false;
-        };
-        matches!(
-            message,
-            StreamMessage::Settled { .. } | StreamMessage::Failed { .. }
-        )
+        match self {
+            Message::Stream { message, .. } => matches!(
+                message,
+                StreamMessage::Settled { .. } | StreamMessage::Failed { .. }
+            ),
+            Message::Query { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether it is to be sent: who asked did not go away before.

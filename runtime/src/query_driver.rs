@@ -60,6 +60,8 @@ pub(crate) enum QueryMessage {
     Ran { edges: u64 },
     /// To the home: an event failed.
     Failed { text: Arc<str> },
+    /// To the home, on its own thread: a part of it is lost with a link.
+    Lost { text: Arc<str> },
     /// It is over: forget it.
     Over,
 }
@@ -128,15 +130,18 @@ impl<E: Env> Queries<E> {
         self.work.push(work);
     }
 
-    /// A link to another thread broke: what it would have brought never comes.
-    pub(crate) fn on_link_lost(&self, other: u32) {
-        let text = format!("the link to task thread {other} broke");
+    /// What another thread had to say may be lost: nobody knows of which invocation, so all that began
+    /// here are given up.
+    pub(crate) fn on_part_lost(&self, text: &str) {
         for invocation in self.homes.borrow().all() {
-            let message = QueryMessage::Failed {
-                text: text.as_str().into(),
-            };
-            self.push(Work::about(invocation, message));
+            self.lose(invocation, &text.into());
         }
+    }
+
+    /// A part of an invocation that began here is lost.
+    pub(crate) fn lose(&self, invocation: (u16, Invocation), text: &Arc<str>) {
+        let text = text.clone();
+        self.push(Work::about(invocation, QueryMessage::Lost { text }));
     }
 
     /// When something is too late next.
@@ -207,6 +212,7 @@ fn handle<E: Env>(thread: &Rc<Thread<E>>, work: Work) {
                     home::on_ran(thread, (query, invocation), edges, Vec::new());
                 }
                 QueryMessage::Failed { text } => home::fail(thread, (query, invocation), &text),
+                QueryMessage::Lost { text } => home::lose(thread, (query, invocation), &text),
                 QueryMessage::Over => {
                     thread
                         .on_queries(task)

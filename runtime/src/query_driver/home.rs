@@ -178,6 +178,15 @@ pub(super) fn fail<E: Env>(thread: &Rc<Thread<E>>, at: (u16, Invocation), text: 
     end(thread, at, |_| Err(Error::new(ErrorKind::Failed, text)));
 }
 
+/// A part of an invocation is lost with a link: the same query may succeed later (spec Q-13).
+pub(super) fn lose<E: Env>(thread: &Rc<Thread<E>>, at: (u16, Invocation), text: &str) {
+    let name = &thread.layout.queries[usize::from(at.0)].name;
+    let text = format!("query {name} was given up: {text}; retry");
+    end(thread, at, |_| {
+        Err(Error::new(ErrorKind::Unavailable, text))
+    });
+}
+
 /// Answers and forgets an invocation, here and where it kept something.
 fn end<E: Env>(
     thread: &Rc<Thread<E>>,

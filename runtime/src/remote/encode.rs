@@ -181,7 +181,7 @@ fn event(message: Message) -> Result<Event, Message> {
             task,
             invocation,
             message,
-        } => self::query((query, task), invocation, message),
+        } => return self::query((query, task), invocation, message),
         Message::Hop {
             topology,
             task,
@@ -273,10 +273,14 @@ fn stream(topology: u16, task: u32, message: StreamMessage) -> Result<Event, Mes
     })
 }
 
-fn query((query, task): (u16, u32), run: Invocation, message: QueryMessage) -> Event {
-    let Invocation { home, number } = run;
+fn query(
+    (query, task): (u16, u32),
+    invocation: Invocation,
+    message: QueryMessage,
+) -> Result<Event, Message> {
+    let Invocation { home, number } = invocation;
     let run = Run { home, number };
-    match message {
+    Ok(match message {
         QueryMessage::Hop { stage, batch } => Event::QueryHop {
             query,
             task,
@@ -298,7 +302,16 @@ fn query((query, task): (u16, u32), run: Invocation, message: QueryMessage) -> E
             text: text.to_string(),
         },
         QueryMessage::Over => Event::QueryOver { query, task, run },
-    }
+        // What a thread tells itself when a link changes.
+        message @ QueryMessage::Lost { .. } => {
+            return Err(Message::Query {
+                query,
+                task,
+                invocation,
+                message,
+            });
+        }
+    })
 }
 
 fn trace(origin: Origin, edges: u64) -> Trace {

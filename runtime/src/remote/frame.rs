@@ -208,7 +208,8 @@ pub(crate) enum Event {
         begin: u64,
         bytes: u64,
     },
-    /// What this thread had to say of streams may be lost: the link before broke, or there was none.
+    /// What this thread had to say of streams and queries may be lost: the link before broke, or there
+    /// was none.
     StreamNewsLost,
 }
 

@@ -43,6 +43,7 @@ pub(super) async fn run<E: Env>(thread: &Rc<Thread<E>>, me: &Rc<Streaming<E>>) {
         }
         items += (origins.len() - first).max(1);
     }
+    me.out.borrow_mut().merge_acks();
     let stored = match write(thread, me).await {
         Ok(stored) => stored,
         Err(failure) => return fail(thread, me, &origins, &failure),

@@ -33,7 +33,9 @@ pub(super) fn on_link<E: Env>(thread: &Thread<E>, other: u32, lane: Lane, up: bo
         Lane::LowLatency if up => {}
         Lane::LowLatency => {
             fail_streams(thread, other);
-            thread.queries.on_link_lost(other);
+            thread
+                .queries
+                .on_part_lost(&format!("the link to task thread {other} broke"));
         }
         Lane::FlexLatency => on_microbatch_link(thread, other, up),
     }
@@ -45,7 +47,9 @@ fn fail_streams<E: Env>(thread: &Thread<E>, other: u32) {
 
 /// What a peer had to say of trees that began here may be lost.
 pub(super) fn on_stream_news_lost<E: Env>(thread: &Thread<E>) {
-    retry_streams(thread, "the link from another task thread was down");
+    let text = "the link from another task thread was down";
+    retry_streams(thread, text);
+    thread.queries.on_part_lost(text);
 }
 
 /// Trees that may have had a part on another thread are tried again at once, instead of when they
@@ -95,17 +99,7 @@ pub(super) fn on_unsent<E: Env>(thread: &Thread<E>, other: u32, message: Message
             message: QueryMessage::Hop { .. } | QueryMessage::Release { .. },
             ..
         } if thread.layout.thread_of(invocation.home) == thread.index => {
-            let message = QueryMessage::Failed { text };
-            let task = invocation.home;
-            thread.send(
-                task,
-                Message::Query {
-                    query,
-                    task,
-                    invocation,
-                    message,
-                },
-            );
+            thread.queries.lose((query, invocation), &text);
         }
         // Both sides repeat what the rest would have said when the link is up, and a home is told then
         // that news of its trees are lost.

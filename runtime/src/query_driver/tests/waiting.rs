@@ -8,7 +8,7 @@ use crate::options::{Level, Settings};
 use crate::schema::Map;
 use crate::setup::Setup;
 use crate::simulation::{Faults, SimulatedCluster, Simulation};
-use crate::{AckLevel, Definition, Depot, Module, PState, Partition, Query, SourceOptions};
+use crate::{AckLevel, Definition, Depot, Module, PState, Partition, Query, SourceOptions, Turn};
 
 const NUMBERS: Depot<u64> = Depot::named("*numbers");
 const SQUARES: Depot<(u64, u64)> = Depot::named("*squares");
@@ -190,6 +190,53 @@ fn a_microbatch_that_waits_counts_once_under_faults() {
                     sum.is_some() || !sure.contains(&n),
                     "seed {seed}: {n} is missing"
                 );
+            }
+        });
+    }
+}
+
+/// Every number goes two ways, and one of them round and round.
+struct Walks;
+
+impl Module for Walks {
+    fn define(&self, m: &mut Setup) {
+        m.depot(NUMBERS, Partition::hash_by(|n: &u64| *n));
+        let mut s = m.stream("walks");
+        let (found, stored) = (s.pstate(FOUND), s.pstate(STORED));
+        s.source_with(NUMBERS, SourceOptions::new().start_from_beginning())
+            .branch(|side| {
+                side.map(|_, n| (n, n + 1))
+                    .hash_partition(|(n, _)| n)
+                    .each(move |task, (n, next)| found.key(&n).set(task, next));
+            })
+            .map(|_, n| (n, 5u64))
+            .iterate(|round| {
+                round
+                    .hash_partition(|(_, left)| left)
+                    .map(|_, (n, left)| match left {
+                        0 => Turn::Emit(n),
+                        left => Turn::Again((n, left - 1)),
+                    })
+            })
+            .hash_partition(|n| n)
+            .each(move |task, n| stored.key(&n).set(task, n * n));
+    }
+}
+
+/// S-3, F-10, F-19: a tree is done when all of its branches and rounds are.
+#[test]
+fn a_stream_waits_for_all_branches_and_rounds() {
+    for seed in 0..10 {
+        let simulation = Simulation::seed(seed)
+            .tasks(4)
+            .machines(1 + seed as u32 % 2);
+        simulation.run(Walks, move |cluster| async move {
+            cluster.calm().await;
+            for n in 0..8 {
+                cluster.depot(NUMBERS).append(&n).await.unwrap();
+                let found = cluster.pstate(FOUND).select(FOUND.key(&n)).await.unwrap();
+                let stored = cluster.pstate(STORED).select(STORED.key(&n)).await.unwrap();
+                assert_eq!((found, stored), (Some(n + 1), Some(n * n)), "seed {seed}");
             }
         });
     }

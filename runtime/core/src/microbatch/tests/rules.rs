@@ -300,6 +300,10 @@ impl Stage {
                         }
                         text
                     }
+                    ToParticipant::Gathered { at, work, level } => {
+                        self.works.insert(task, work);
+                        format!("let go {at} level {level}")
+                    }
                     ToParticipant::Prepare { at } => format!("prepare {at}"),
                     ToParticipant::Commit { at } => {
                         self.at = at;
