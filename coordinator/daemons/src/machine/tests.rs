@@ -154,10 +154,15 @@ async fn a_worker_that_was_not_remembered_is_found() {
     };
     assert_eq!(told(&mut heard).await, found);
 
-    // What it started ends with it.
-    let sleeping = processes::tagged(&third.files.tag(&slot()));
-    let sleeping = sleeping.into_iter().find(|name| own(*name) != process);
-    let started = processes::watch(sleeping.unwrap()).unwrap();
+    // What it started ends with it. That shows its environment once it has become another program.
+    let sleeping = loop {
+        let tagged = processes::tagged(&third.files.tag(&slot()));
+        if let Some(found) = tagged.into_iter().find(|name| own(*name) != process) {
+            break found;
+        }
+        tokio::task::yield_now().await;
+    };
+    let started = processes::watch(sleeping).unwrap();
     let signal = Signal::Kill;
     third.act(&slot(), Effect::Signal { process, signal }, &view, &answers);
     for answered in [&mut answered, &mut heard] {

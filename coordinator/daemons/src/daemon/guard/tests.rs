@@ -34,6 +34,7 @@ fn each_role_gets_its_own_and_no_more() {
         "POST /rest/{module}/depot/{depot}/append",
         "POST /rest/{module}/pstate/{pstate}/select",
         "POST /rest/{module}/pstate/{pstate}/selectOne",
+        "POST /rest/{module}/query/{query}/invoke",
         "GET /rest/{module}/pstate/{pstate}/watch",
         "POST /rest/{module}/pstate/{pstate}/watch",
         "GET /rest/{module}/dead-letters",
