@@ -242,6 +242,21 @@ fn select_prints_values_in_each_form() {
 }
 
 #[test]
+fn invoke_prints_the_result_of_a_query() {
+    let server = server();
+    on(&server, &[&["append", "Demo/lines", "\"be or not to be\""]]);
+    insta::assert_snapshot!(on(
+        &server,
+        &[
+            &["invoke", "Demo/times", "\"be\""],
+            &["invoke", "Demo/times", "\"be\"", "--output", "json"],
+            &["invoke", "Demo/times", "[1, 2]"],
+            &["invoke", "Demo/nothing"],
+        ],
+    ));
+}
+
+#[test]
 fn watch_prints_the_current_value_first() {
     let server = server();
     on(&server, &[&["append", "Demo/lines", "\"be or not to be\""]]);

@@ -1,7 +1,7 @@
 //! A development server inside the test: a real cluster with a module that can be made to fail.
 //!
 //! Relies on `Hosting`, which is what `rama dev` runs. Module `Demo`: depot `*lines` on one
-//! partition, `*closed` which takes nothing from clients, PStates `$$counts` and `$$last` (word to
+//! partition, `*closed` which takes nothing from clients, query `times` of a word, PStates `$$counts` and `$$last` (word to
 //! the last line that had it: the same however often a line is processed). The line `poison` fails its event and becomes a dead letter at once; the line `wait` holds it until the server ends.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
@@ -18,6 +18,8 @@ const LINES: Depot<String> = Depot::named("*lines");
 const CLOSED: Depot<String> = Depot::named("*closed");
 const COUNTS: PState<Map<String, u64>> = PState::named("$$counts");
 const LAST: PState<Map<String, String>> = PState::named("$$last");
+
+const TIMES: Query<String, u64> = Query::named("times");
 
 #[derive(Clone, Default)]
 struct Demo {
@@ -59,6 +61,11 @@ impl Module for Demo {
                 counts.key(&word).update(task, |n| n.unwrap_or(0) + 1);
                 last.key(&word).set(task, line);
             });
+        m.query(TIMES, |q| {
+            q.hash_partition(|word| word)
+                .map(move |task, word| counts.key(&word).get(task).unwrap_or(0))
+                .origin_partition()
+        });
     }
 }
 

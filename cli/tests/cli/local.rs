@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::command::{RAMA, directory, run, run_in, run_with, without_numbers};
 
 /// Every path of subcommands that has help.
-const VERBS: [&[&str]; 53] = [
+const VERBS: [&[&str]; 54] = [
     &[],
     &["quickstart"],
     &["dev"],
@@ -13,6 +13,7 @@ const VERBS: [&[&str]; 53] = [
     &["new"],
     &["append"],
     &["select"],
+    &["invoke"],
     &["watch"],
     &["status"],
     &["dead-letters"],

@@ -126,9 +126,11 @@ pub use rama_runtime::{
     SourceOptions, Start, Status, Stream, Task, TestPState, Topology, Tracked, Untracked,
     ValuePath, Viewed, ViewedValue, Watch, block_on, record,
 };
+pub use rama_runtime::{Aggregator, Aggs, Asked, Flow, Query, QueryClient, Stored, Turn, Waiter};
 pub use rama_runtime::{MakeError, TaskContext, TaskGlobal};
 pub use rama_runtime::{
-    dataflow, definition, external, field, graph, helpers, manifest, nav, options, path, stage,
+    aggregate, dataflow, definition, external, field, graph, helpers, manifest, nav, options, path,
+    stage,
 };
 
 #[doc(hidden)]

@@ -8,6 +8,6 @@ pub use std::process::ExitCode;
 pub use crate::ClientConfig;
 pub use rama_runtime::{
     AckLevel, Cluster, Depot, DepotClient, Faults, Function, InProcessCluster, Key, List, Map,
-    Module, PState, PStateClient, Partition, Record, Schema, Set, Setup, Simulation, SourceOptions,
-    Start, Task, TaskContext, TaskGlobal, TestPState,
+    Module, PState, PStateClient, Partition, Query, Record, Schema, Set, Setup, Simulation,
+    SourceOptions, Start, Task, TaskContext, TaskGlobal, TestPState, Turn,
 };
