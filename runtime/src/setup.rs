@@ -146,7 +146,7 @@ impl Setup {
     ///     m.query(REACH, |q| {
     ///         q.flat_map(|_, users| users)
     ///             .hash_partition(|user| user)
-    ///             .flat_map(move |task, user| followers.key(&user).all().keys(task))
+    ///             .flat_map(move |task, user| followers.key(&user).elements(task))
     ///             .origin_partition()
     ///             .agg(|of| of.set(|follower| *follower))
     ///             .map(|_, distinct| distinct.len() as u64)

@@ -192,8 +192,7 @@ impl<E: Env> Services for OnThread<E> {
     fn invoke(&self, name: &str, args: Vec<u8>) -> Result<oneshot::Receiver<Result<Vec<u8>>>> {
         self.send(|thread, reply| {
             let layout = &thread.layout;
-            let query = layout.definition.queries.iter();
-            let query = query.clone().position(|query| query.name == name);
+            let query = layout.queries.iter().position(|query| query.name == name);
             let missing = || Error::not_found(format!("{} has no query {name}", layout.module));
             let query = query.ok_or_else(missing)?;
             let random = (self.env.random_u64() % u64::from(layout.tasks)) as u32;

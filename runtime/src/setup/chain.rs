@@ -11,8 +11,7 @@ use std::sync::Arc;
 use rama_wire::{LogId, Record, SpaceId};
 
 use super::draft::{
-    Draft, GatherDraft, JointDraft, Kinded, PathDraft, SourceDraft, StageDraft, TopologyDraft,
-    UseDraft,
+    Draft, JointDraft, Kinded, PathDraft, SourceDraft, StageDraft, TopologyDraft, UseDraft,
 };
 use crate::dataflow::{Body, Hook, Joint};
 use crate::definition::Fault;
@@ -266,7 +265,7 @@ impl Chain {
             level: self.level,
             reach: self.reach,
         };
-        self.with(|topology| topology.gathers.push(GatherDraft { gather }));
+        self.with(|topology| topology.gathers.push(gather));
     }
 
     /// What arrives from `other` arrives here too.

@@ -10,15 +10,13 @@ use std::sync::Arc;
 use rama_wire::LogId;
 
 use super::draft::{
-    DepotDraft, Draft, GatherDraft, Ids, Kinded, PStateDraft, SourceDraft, StageDraft,
-    TopologyDraft, UseDraft,
+    DepotDraft, Draft, Ids, Kinded, PStateDraft, SourceDraft, StageDraft, TopologyDraft, UseDraft,
 };
 use super::{globals, options};
 use crate::dead_letters;
 use crate::definition::{
     Definition, DefinitionError, DepotDef, DepotKind, Fault, PStateDef, SourceDef, TopologyDef,
 };
-use crate::gather::GatherDef;
 use crate::graph::Place;
 use crate::message::AckLevel;
 use crate::query_def::QueryDef;
@@ -126,7 +124,7 @@ fn topology_def(at: usize, kind: TopologyKind, topology: TopologyDraft) -> Topol
         kind,
         sources: topology.sources.into_iter().map(source_def).collect(),
         stages: stages(topology.stages),
-        gathers: gathers(topology.gathers),
+        gathers: topology.gathers,
         graph: topology.graph,
         place: topology.place,
     }
@@ -143,7 +141,7 @@ fn query_def(query: TopologyDraft) -> QueryDef {
         leading: kind.leading,
         first: query.first.expect("checked above"),
         stages: stages(query.stages),
-        gathers: gathers(query.gathers),
+        gathers: query.gathers,
         graph: query.graph,
         place: query.place,
     }
@@ -154,10 +152,6 @@ fn stages(stages: Vec<StageDraft>) -> Vec<Arc<dyn Stage>> {
     stages
         .map(|stage| stage.stage.expect("checked above"))
         .collect()
-}
-
-fn gathers(gathers: Vec<GatherDraft>) -> Vec<GatherDef> {
-    gathers.into_iter().map(|gather| gather.gather).collect()
 }
 
 fn source_def(source: SourceDraft) -> SourceDef {

@@ -103,7 +103,7 @@ pub(super) struct TopologyDraft {
     pub(super) first: Option<Arc<dyn Stage>>,
     pub(super) stages: Vec<StageDraft>,
     pub(super) joints: Vec<JointDraft>,
-    pub(super) gathers: Vec<GatherDraft>,
+    pub(super) gathers: Vec<GatherDef>,
     pub(super) slots: u16,
     pub(super) graph: Graph,
 }
@@ -144,11 +144,6 @@ pub(super) enum UseDraft {
         depot: &'static str,
         level: AckLevel,
     },
-}
-
-/// Rows that wait.
-pub(super) struct GatherDraft {
-    pub(super) gather: GatherDef,
 }
 
 /// A source whose chain may not be closed yet.

@@ -116,15 +116,18 @@ fn a_partition_keeps_its_newest_records() {
     });
 }
 
-/// D-37 is live: the option trims a depot that had none, and nothing once it is gone.
+/// D-37 is live: the option trims a depot of a running module that had none.
 #[test]
-fn limits_are_set_and_unset_on_a_running_module() {
+fn a_limit_is_set_on_a_running_module() {
     trimmed(1, &[]).run(COUNTING, |cluster| async move {
         cluster.calm().await;
         append(&cluster, 0..20).await;
         settle(&cluster).await;
         rounds(&cluster, 2).await;
         assert_eq!(range(&cluster).await, 0..20);
+        cluster.set_option(Level::Depot("*items".to_owned()), ENTRIES, 10);
+        rounds(&cluster, 2).await;
+        assert_eq!(range(&cluster).await, 10..20);
     });
 }
 
