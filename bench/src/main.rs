@@ -11,6 +11,7 @@ mod loopback;
 mod net;
 mod open_loop;
 mod point_read;
+mod proxy;
 mod report;
 mod select_client;
 mod word_count;
@@ -67,6 +68,8 @@ enum Workload {
     PointRead,
     /// Reads of single keys by clients.
     SelectClient,
+    /// Ten thousand followers of single keys, and writes at a fixed rate with and without them.
+    Proxy,
     /// Messages over loopback: QUIC on tokio and on glommio beside plain TCP.
     Net,
     /// Everything above.
@@ -103,6 +106,10 @@ fn workload(
     if all || matches!(arguments.workload, Workload::SelectClient) {
         bar.set_message("select-client");
         rows.extend(select_client::measure(dir, seconds, limit)?);
+    }
+    if all || matches!(arguments.workload, Workload::Proxy) {
+        bar.set_message("proxy");
+        rows.extend(proxy::measure(dir, seconds)?);
     }
     if all {
         bar.set_message("net");

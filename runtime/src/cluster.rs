@@ -8,11 +8,11 @@ pub(crate) mod running;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use futures_util::future::{Either, select, try_join_all};
+use futures_util::future::{BoxFuture, Either, select, try_join_all};
 use rama_wire::Record;
 
 use crate::client::{DepotClient, ModuleClient, PStateClient};
@@ -52,6 +52,8 @@ struct Inner {
     timer: Arc<dyn Timer>,
     random: AtomicU64,
     clock: Arc<Clock>,
+    /// Whether nothing will run here again.
+    over: AtomicBool,
     /// The way to a cluster of other processes.
     connection: Option<Connection>,
 }
@@ -84,6 +86,7 @@ impl Cluster {
             timer,
             random: AtomicU64::new(seed),
             clock: Arc::default(),
+            over: AtomicBool::new(false),
             connection,
         };
         Cluster {
@@ -368,6 +371,22 @@ impl Cluster {
     /// Waits for some time, whatever executor the caller runs on: virtual time in a simulation.
     pub async fn sleep(&self, duration: Duration) {
         self.inner.timer.sleep(duration).await;
+    }
+
+    /// The same as a future of its own.
+    pub(crate) fn sleep_boxed(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.inner.timer.sleep(duration)
+    }
+
+    /// Nothing will run here again.
+    pub(crate) fn end(&self) {
+        self.inner.over.store(true, Ordering::Release);
+        self.stop(None);
+    }
+
+    /// Whether nothing will run here again.
+    pub(crate) fn is_over(&self) -> bool {
+        self.inner.over.load(Ordering::Acquire)
     }
 
     /// A module with the deadline of a call.

@@ -274,7 +274,7 @@ impl InProcessCluster {
     }
 
     fn end(&mut self) -> Result<()> {
-        self.launcher.cluster.stop(None);
+        self.launcher.cluster.end();
         self.hosts.quit();
         let Some(pool) = self.pool.take() else {
             return Ok(());

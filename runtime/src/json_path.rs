@@ -15,10 +15,14 @@ mod part;
 mod range;
 mod value;
 
+use std::sync::Arc;
+
 use rama_wire::KeyError;
 use serde_json::Value;
 
 use crate::plan::{Functions, Plan, SelectError, rows};
+use crate::proxy::footprint::{Footprint, Form};
+use crate::proxy::{Following, Shape, with_keys};
 use crate::schema_desc::{KeyCodec, SchemaDesc, ValueCodec};
 use value::Step;
 
@@ -199,6 +203,57 @@ impl JsonSelect {
             }
         }
     }
+}
+
+/// A path whose one value is followed: what a proxy has to know of it.
+pub(crate) fn following(
+    select: JsonSelect,
+    pstate: &str,
+) -> Result<Following<Value, Value, Value>, SelectError> {
+    let (shape, key, part) = match (&select.render, select.steps.is_empty()) {
+        (Render::Rows { whole: false, .. }, _) => {
+            return Err(SelectError::NotOne { count: 2 });
+        }
+        (Render::Rows { key, value, .. }, true) if is_of_rows(&select.plan) => {
+            match (key.clone(), value.clone()) {
+                (Some(key), Some(value)) => (Shape::Map, Some(key), Some(value)),
+                (Some(key), None) => (Shape::Set, Some(key), None),
+                (None, value) => (Shape::List, Some(KeyCodec::of::<u64>()), value),
+            }
+        }
+        _ => (Shape::One, None, None),
+    };
+    let (plan, route) = (with_keys(&select.plan), select.route.clone());
+    let select = Arc::new(select);
+    let value = move |answer: &[u8]| {
+        let mut results = select.results(answer)?;
+        match results.len() {
+            1 => Ok(results.remove(0)),
+            count => Err(SelectError::NotOne { count }),
+        }
+    };
+    let value: Arc<dyn Fn(&[u8]) -> Result<Value, SelectError> + Send + Sync> = Arc::new(value);
+    let whole = value.clone();
+    let read_key = move |bytes: &[u8]| render_row(key.as_ref(), None, (bytes, &[]));
+    let read_part = move |bytes: &[u8]| match shape {
+        Shape::One => whole(bytes),
+        _ => render_row(None, part.as_ref(), (&[], bytes)),
+    };
+    Ok(Following {
+        pstate: pstate.to_owned(),
+        fault: None,
+        route,
+        plan,
+        shape,
+        value,
+        key: Arc::new(read_key),
+        part: Arc::new(read_part),
+    })
+}
+
+/// Whether changes of what a plan reads are told element by element.
+fn is_of_rows(plan: &Plan) -> bool {
+    Footprint::of(&with_keys(plan)).value != Form::Answer
 }
 
 fn render_row(

@@ -67,8 +67,6 @@ pub(crate) struct TopologyLayout {
     pub(crate) sources: Vec<SourceLayout>,
     pub(crate) stages: Vec<Arc<dyn Stage>>,
     pub(crate) gathers: Vec<GatherDef>,
-    /// Indexes of its PStates.
-    pub(crate) pstates: Vec<u16>,
 }
 
 /// A query, which has nothing on disk.
@@ -211,7 +209,7 @@ impl Layout {
     }
 
     fn topology_layouts(&self, entry: &ModuleEntry) -> Vec<TopologyLayout> {
-        let topology = |(index, topology): (usize, &crate::definition::TopologyDef)| {
+        let topology = |topology: &crate::definition::TopologyDef| {
             let sources = topology.sources.iter().map(|source| {
                 let depot = self.by_log[&source.log];
                 let letters = dead_letters::name(&topology.name, &source.depot);
@@ -227,13 +225,6 @@ impl Layout {
                     first: source.stage.clone(),
                 }
             });
-            let owned = |(_, pstate): &(usize, &PStateLayout)| usize::from(pstate.owner) == index;
-            let pstates = self
-                .pstates
-                .iter()
-                .enumerate()
-                .filter(owned)
-                .map(|(i, _)| i as u16);
             TopologyLayout {
                 name: topology.name.clone(),
                 slot: entry.topologies[&topology.name].id,
@@ -241,15 +232,9 @@ impl Layout {
                 sources: sources.collect(),
                 stages: topology.stages.clone(),
                 gathers: topology.gathers.clone(),
-                pstates: pstates.collect(),
             }
         };
-        self.definition
-            .topologies
-            .iter()
-            .enumerate()
-            .map(topology)
-            .collect()
+        self.definition.topologies.iter().map(topology).collect()
     }
 
     /// Tells every depot who reads it.

@@ -9,8 +9,9 @@
 //! Reading order for the engine: `in_process_cluster` and `simulation` (where it runs), `launcher`
 //! (starting modules), `catalog` and `layout` (names to ids), `cluster` and `client` (how programs
 //! reach it), `directory` and `remote_cluster` (the same from outside), `message`, `task_thread`
-//! (queues and loops), `depot`, `commit`, `context` (what events stand on), `tuning` (what options
-//! come to), `stream_driver`, `microbatch_driver`, `query_driver`, `dead_letters`, `metrics`, `status`.
+//! (queues and loops), `depot`, `commit`, `proxy` (values that follow changes), `context` (what
+//! events stand on), `tuning` (what options come to), `stream_driver`, `microbatch_driver`,
+//! `query_driver`, `dead_letters`, `metrics`, `status`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -44,6 +45,7 @@ pub mod mutants;
 mod origin;
 mod processed;
 mod producers;
+mod proxy;
 mod query_driver;
 mod reader;
 mod remote;
@@ -94,7 +96,9 @@ pub mod worker;
 pub use access::{Access, Order, ReadAccess};
 pub use aggregate::{Aggregator, Aggs, Stored};
 pub use block_on::block_on;
-pub use client::{DepotClient, ModuleClient, PStateClient, QueryClient, Watch};
+pub use client::{
+    Change, DepotClient, ModuleClient, PStateClient, Proxy, ProxyStatus, QueryClient, Watch,
+};
 pub use cluster::Cluster;
 pub use dataflow::{Begin, Flow, Grouped, Local, Turn, Updated};
 pub use dead_letters::{DeadLetter, DeadLetterRecord, DeadLetterV1};
@@ -115,6 +119,7 @@ pub use plan::{
 };
 #[doc(hidden)]
 pub use private as __private;
+pub use proxy::{Diff, Following, Handler, Processor, Proxied};
 pub use pstate::{LocalPState, PState};
 pub use query_def::Query;
 pub use rama_core::options;

@@ -35,6 +35,24 @@ pub const CLIENT_SLICE: usize = 64;
 /// found. What comes then is answered in one event.
 pub const PAGED_SELECTS_MAX: usize = 32;
 
+/// Elements of a value that is followed by proxies (P-39).
+pub const PROXY_ROWS_MAX: u64 = 100_000;
+
+/// Bytes of a value that is followed by proxies.
+pub const PROXY_BYTES_MAX: u64 = 32 << 20;
+
+/// Changes that wait for one proxy of a program outside, and bytes of changes that wait for any, as
+/// long as there is more than one.
+pub const PROXY_WAITING_MAX: usize = 1024;
+/// See [`PROXY_WAITING_MAX`].
+pub const PROXY_WAITING_BYTES_MAX: usize = 1 << 20;
+
+/// Readers of one path that a commit tells itself; more are told a moment later.
+pub const PROXIES_TOLD_AT_ONCE: usize = 64;
+
+/// Readers that are told before others have their turn.
+pub const PROXIES_SLICE: usize = 1024;
+
 /// Messages that the inbox loop sorts before it yields.
 pub const INBOX_SLICE: usize = 256;
 

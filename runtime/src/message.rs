@@ -13,10 +13,10 @@ use rama_core::ids::Position;
 use rama_core::microbatch::{ToCoordinator, ToParticipant};
 use rama_io::Sender;
 
-use crate::client::watch::Subscription;
 use crate::error::Result;
 use crate::plan::Plan;
 use crate::producers::Numbered;
+use crate::proxy::slot::Subscription;
 use crate::query_driver::{Invocation, QueryMessage};
 use crate::remote::link::Lane;
 use crate::stage::{Batch, StageIndex};
@@ -186,8 +186,8 @@ pub(crate) enum ClientRequest {
         plan: Plan,
         reply: Reply<Vec<u8>>,
     },
-    /// Re-evaluates a plan whenever a commit touched its PState.
-    Watch {
+    /// Tells a plan's answer, and each change of it (P-38).
+    Follow {
         task: u32,
         pstate: u16,
         plan: Plan,
@@ -284,6 +284,11 @@ pub(crate) enum Message {
         bytes: u64,
     },
     Control(Control),
+    /// The reader of a proxy on this thread went away (P-44).
+    Unfollow {
+        task: u32,
+        reader: u64,
+    },
     /// The link to a task thread of another process came up or broke: what was on it is lost.
     Link {
         thread: u32,
@@ -337,7 +342,7 @@ impl ClientRequest {
             ClientRequest::DepotInfo { reply, .. } => reply.is_canceled(),
             ClientRequest::Processed { reply, .. } => reply.is_canceled(),
             ClientRequest::Select { reply, .. } => reply.is_canceled(),
-            ClientRequest::Watch { subscription, .. } => subscription.is_over(),
+            ClientRequest::Follow { subscription, .. } => subscription.is_over(),
             ClientRequest::Invoke { reply, .. } => reply.is_canceled(),
             ClientRequest::DeadLetters { request, .. } => request.is_forgotten(),
         }

@@ -331,12 +331,9 @@ impl<E: Env> Driver<E> {
     }
 
     fn tell_when_applied(&self, index: Index, then: ParticipantInput) {
-        let (me, thread) = (self.me.clone(), self.thread.clone());
+        let me = self.me.clone();
         self.thread
             .when_applied(Category::FlexLatency, index, move || {
-                if matches!(then, ParticipantInput::CommitApplied { .. }) {
-                    thread.touch_pstates(me.task, me.topology);
-                }
                 me.events.push(Event::Input(then));
             });
     }

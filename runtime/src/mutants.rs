@@ -18,6 +18,8 @@ pub enum Mutant {
     NoAttemptCheck,
     /// A thorough attempt keeps what a failed event wrote.
     EventNotUndone,
+    /// One change of a followed value is never told (P-43).
+    DroppedDiff,
     /// A record that failed behind one that is tried again is given up alone.
     DependentGivenUp,
     /// What an attempt appends to depots is there as soon as it is prepared.

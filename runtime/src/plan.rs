@@ -19,11 +19,13 @@ use rama_wire::{KeyError, KeyShape, RecordError};
 use crate::failure::EventFailure;
 use crate::path::{Cursor, Span};
 
-pub use encoding::rows;
+pub use encoding::{Row, rows};
 pub use evaluate::{Evaluation, Ground, Limits, evaluate, evaluate_on};
 pub(crate) use function::Call;
 pub use function::{Applied, Callable, Function, FunctionDef, Functions, Role};
 pub use several::{Viewed, ViewedValue};
+
+pub(crate) use encoding::answer;
 
 /// A physical read of one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,6 +169,11 @@ impl<O> Selection<O> {
         }
     }
 
+    /// What understands the answers to this read.
+    pub(crate) fn decoder(&self) -> Decode<O> {
+        self.decode.clone()
+    }
+
     /// Understands what [`evaluate`] answered.
     pub fn decode(&self, answer: &[u8]) -> Result<O, SelectError> {
         (self.decode)(answer)
@@ -234,6 +241,12 @@ pub enum SelectError {
         limit: u64,
         /// What it counts.
         unit: &'static str,
+    },
+    /// A path that must lead to one value leads to none, or to several.
+    #[error("the path leads to {count} values; a proxy follows exactly one")]
+    NotOne {
+        /// To how many.
+        count: usize,
     },
     /// A key in the answer does not decode.
     #[error(transparent)]

@@ -24,7 +24,6 @@ use rama_wire::{Index, LogId, SpaceId};
 
 use crate::category_queue::Queue;
 use crate::client;
-use crate::client::watch::Watches;
 use crate::commit::{self, Commit};
 use crate::dead_letters;
 use crate::depot::{self, Pending};
@@ -35,8 +34,11 @@ use crate::limits;
 use crate::message::{ClientRequest, Message, Post, Records};
 use crate::metrics::ModuleMetrics;
 use crate::microbatch_driver::{self, Coordinating, CoordinatorEvent, Participating};
+use crate::plan::Plan;
 use crate::processed;
 use crate::producers::Producers;
+use crate::proxy::followers::{self, Followers};
+use crate::proxy::slot::Subscription;
 use crate::query_driver::{self, Queries};
 use crate::stream_driver::progress::Progress;
 use crate::stream_driver::{self, Streaming};
@@ -84,7 +86,8 @@ pub(crate) struct Thread<E: Env> {
 pub(crate) struct TaskState<E: Env> {
     pub(crate) id: u32,
     pub(crate) partition: Partition<E>,
-    pub(crate) watches: Watches,
+    /// Who follows its PStates.
+    pub(crate) followers: Followers,
     /// Its task globals.
     pub(crate) globals: Rc<Instances>,
     /// Numbered appends that were taken.
@@ -209,6 +212,7 @@ impl<E: Env> Thread<E> {
                 message,
             }),
             Message::Control(_) => unreachable!("no task sends commands to another"),
+            Message::Unfollow { task, reader } => self.local(task).followers.remove(reader),
             Message::Link { thread, lane, up } => links::on_link(self, thread, lane, up),
             Message::StreamNewsLost => links::on_stream_news_lost(self),
         }
@@ -265,7 +269,18 @@ impl<E: Env> Thread<E> {
         let next = self.commit.applied_to().next();
         self.group.wait_durable(next).await?;
         let durable = self.group.durable();
-        self.group.apply(durable)?;
+        self.group.apply_before(durable, &mut |task, writes| {
+            let TaskState {
+                followers,
+                partition,
+                ..
+            } = self.local(task);
+            if !followers.is_idle() {
+                let tuning = self.tuning();
+                let waiting_max = |pstate: u16| tuning.proxy_waiting_max[usize::from(pstate)];
+                followers.on_writes(partition.store(), writes, &waiting_max);
+            }
+        })?;
         self.commit.advance(durable);
         Ok(())
     }
@@ -344,13 +359,6 @@ impl<E: Env> Thread<E> {
         }
     }
 
-    /// Marks the PStates of a topology as changed on a task.
-    pub(crate) fn touch_pstates(&self, task: u32, topology: u16) {
-        self.local(task)
-            .watches
-            .touch(&self.layout.topologies[usize::from(topology)].pstates);
-    }
-
     /// Counts and logs the failure of an event.
     pub(crate) fn on_event_failure(&self, topology: u16, task: u32, text: &str) {
         self.metrics.on_failure(topology, text);
@@ -419,16 +427,12 @@ fn serve_client<E: Env>(thread: &Rc<Thread<E>>, request: ClientRequest) {
         } => {
             client::select::serve(thread, task, pstate, &plan, reply);
         }
-        ClientRequest::Watch {
+        ClientRequest::Follow {
             task,
             pstate,
             plan,
             subscription,
-        } => {
-            let count_max = thread.tuning().watches_max[usize::from(pstate)];
-            let watches = &thread.local(task).watches;
-            watches.add((pstate, count_max), plan, subscription);
-        }
+        } => follow(thread, task, (pstate, plan), subscription),
         ClientRequest::Invoke {
             task,
             query,
@@ -460,6 +464,28 @@ fn serve_client<E: Env>(thread: &Rc<Thread<E>>, request: ClientRequest) {
             });
         }
     }
+}
+
+/// Has a path's changes told, until its reader goes away: which comes back as a message.
+fn follow<E: Env>(
+    thread: &Thread<E>,
+    task: u32,
+    (pstate, plan): (u16, Plan),
+    subscription: Subscription,
+) {
+    let target = followers::Target {
+        pstate,
+        space: thread.layout.pstates[usize::from(pstate)].space,
+        plan,
+    };
+    let count_max = thread.tuning().proxies_max[usize::from(pstate)];
+    let post = thread.peers[thread.index as usize].clone();
+    let gone = move |reader| {
+        // A thread that has stopped follows nothing.
+        let _ = post.post(Message::Unfollow { task, reader });
+    };
+    let followers = &thread.local(task).followers;
+    followers.add(target, count_max, subscription, gone);
 }
 
 /// Commits the log until it fails: durable, then applied, then everybody who waited is told. At

@@ -12,14 +12,14 @@ use rama_core::ids::SourceId;
 use rama_core::microbatch::{CoordinatorLimits, Portion};
 use rama_core::options::{
     DEPOT_MAX_FETCH, DEPOT_TRIM_INTERVAL, EVENT_CATEGORY_PROPORTIONS, EVENT_TARGET_MILLIS, Level,
-    Objects, PROXY_LIMIT, QUERY_TIMEOUT, SELECT_PAGE_SIZE, STREAM_EVENTS_PER_BATCH, Settings,
-    TopologyKind as OptionKind,
+    Objects, PROXY_LIMIT, QUERY_TIMEOUT, REACTIVITY_QUEUE_LIMIT, SELECT_PAGE_SIZE,
+    STREAM_EVENTS_PER_BATCH, Settings, TopologyKind as OptionKind,
 };
 use rama_core::stream::TrackerLimits;
 use rama_io::CategoryShares;
 
 use crate::definition::Definition;
-use crate::layout::Layout;
+use crate::layout::{Layout, PStateLayout};
 use crate::topology_def::TopologyKind;
 use crate::trimming::Retention;
 
@@ -39,8 +39,10 @@ pub(crate) struct Tuning {
     pub(crate) retention: Vec<Retention>,
     /// How often depots are trimmed.
     pub(crate) trim_every: Duration,
-    /// By PState: watches that one task has.
-    pub(crate) watches_max: Vec<usize>,
+    /// By PState: proxies that one task has.
+    pub(crate) proxies_max: Vec<usize>,
+    /// By PState: changes that wait for one proxy.
+    pub(crate) proxy_waiting_max: Vec<usize>,
     /// By PState: elements that a select reads in one event.
     pub(crate) page_elements: Vec<u64>,
 }
@@ -67,10 +69,13 @@ impl Tuning {
         let settings = &over(&layout.definition.options, settings);
         let depot = |index: usize| Level::Depot(layout.depots[index].name.clone());
         let fetch = |index| settings.whole(&DEPOT_MAX_FETCH, &depot(index));
-        let watches = layout.pstates.iter().map(|pstate| {
-            let level = Level::PState(pstate.name.clone());
-            settings.whole(&PROXY_LIMIT, &level) as usize
-        });
+        let of_pstates = |option| {
+            let whole = |pstate: &PStateLayout| {
+                let level = Level::PState(pstate.name.clone());
+                settings.whole(option, &level) as usize
+            };
+            layout.pstates.iter().map(whole).collect()
+        };
         let pages = layout.pstates.iter().map(|pstate| {
             let level = Level::PState(pstate.name.clone());
             settings.whole(&SELECT_PAGE_SIZE, &level)
@@ -89,7 +94,8 @@ impl Tuning {
                 .collect(),
             trim_every: Duration::from_secs(settings.whole(&DEPOT_TRIM_INTERVAL, &Level::Module)),
             fetch_max: (0..layout.depots.len()).map(fetch).collect(),
-            watches_max: watches.collect(),
+            proxies_max: of_pstates(&PROXY_LIMIT),
+            proxy_waiting_max: of_pstates(&REACTIVITY_QUEUE_LIMIT),
             page_elements: pages.collect(),
         })
     }

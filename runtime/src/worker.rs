@@ -174,7 +174,7 @@ impl Worker {
     }
 
     fn end(&mut self) -> Result<()> {
-        self.launcher.cluster.stop(None);
+        self.launcher.cluster.end();
         release(&self.config, &self.hosts, &self.links);
         self.hosts.quit();
         let Some(pool) = self.pool.take() else {

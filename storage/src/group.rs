@@ -34,6 +34,7 @@ use rama_wire::{Index, LogId, SpaceId};
 use crate::entry::{Entry, Op, Prepared};
 use crate::error::{Error, Result};
 use crate::lsm;
+use crate::lsm::WriteBatch;
 use crate::options::{GroupOptions, Identity};
 use signal::{Loop, Signal};
 use spare::Spare;
@@ -165,6 +166,20 @@ impl<E: Env> Group<E> {
     /// # Errors
     /// [`Error::NotDurable`]; [`Error::Poisoned`] and, from stores, [`Error::Store`].
     pub fn apply(&self, index: Index) -> Result<()> {
+        self.apply_before(index, &mut |_, _| {})
+    }
+
+    /// The same; `witness` is shown the writes to each partition, in the order of the log, right
+    /// before they reach its store: it may read stores, which have everything before these writes
+    /// and nothing of them, and must not use the group.
+    ///
+    /// # Errors
+    /// As [`Group::apply`].
+    pub fn apply_before(
+        &self,
+        index: Index,
+        witness: &mut dyn FnMut(u32, &WriteBatch),
+    ) -> Result<()> {
         let mut state = self.shared.state.borrow_mut();
         if let Some(poison) = &state.poison {
             return Err(poison.clone());
@@ -174,7 +189,7 @@ impl<E: Env> Group<E> {
             return Err(Error::NotDurable { index, durable });
         }
         while state.applied < index {
-            if let Err(error) = state.apply_next() {
+            if let Err(error) = state.apply_next(witness) {
                 drop(state);
                 return Err(self.shared.poison(&error));
             }

@@ -162,6 +162,10 @@ pub enum Id {
     Watch,
     /// The same, with the path in the body.
     WatchPath,
+    /// Follows how a value changes.
+    Proxy,
+    /// The same, with the path in the body.
+    ProxyPath,
     /// Records that a topology gave up on.
     DeadLetters,
     /// Gives them to it again.

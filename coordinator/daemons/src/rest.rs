@@ -65,6 +65,8 @@ pub(crate) fn handler(rest: &Rest, id: Id, on: MethodFilter) -> Option<MethodRou
         | Id::Invoke
         | Id::Watch
         | Id::WatchPath
+        | Id::Proxy
+        | Id::ProxyPath
         | Id::DeadLetters
         | Id::Replay
         | Id::Drop => Some(answered_by(on, forward, rest)),

@@ -44,6 +44,8 @@ pub enum Route {
     Invoke,
     /// `…/watch`: the time until the first event
     Watch,
+    /// `…/proxy`: the time until the first value is known
+    Proxy,
     /// `…/dead-letters`
     DeadLetters,
     /// `…/dead-letters/replay` and `/drop`
@@ -68,6 +70,7 @@ impl Route {
             Route::Select => "select",
             Route::Invoke => "invoke",
             Route::Watch => "watch",
+            Route::Proxy => "proxy",
             Route::DeadLetters => "dead_letters",
             Route::Settle => "settle",
             Route::Status => "status",

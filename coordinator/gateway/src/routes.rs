@@ -1,7 +1,7 @@
 //! The HTTP interface: which path leads to which handler, and what every handler shares.
 //!
 //! Relies on the cluster's handle for the work and on `problem` for errors. Paths, bodies and answers are Rama's
-//! (spec operations §8.2); watch, dead letters, describe and health are ours. What must stay true:
+//! (spec operations §8.2); watch, proxy, dead letters, describe and health are ours. What must stay true:
 //! a request makes one hop to the cluster and no lock is held across it; every answer but SSE and
 //! metrics is JSON; every error is a problem+json.
 //!
@@ -13,6 +13,7 @@ pub mod dead_letters;
 mod health;
 mod index;
 mod invoke;
+mod proxy;
 mod select;
 #[cfg(test)]
 mod tests;
@@ -89,6 +90,10 @@ pub fn router(gateway: Gateway) -> Router {
         .route(
             "/rest/{module}/pstate/{pstate}/watch",
             get(watch::get).post(watch::post),
+        )
+        .route(
+            "/rest/{module}/pstate/{pstate}/proxy",
+            get(proxy::get).post(proxy::post),
         )
         .route("/rest/{module}/dead-letters", get(dead_letters::list))
         .route(

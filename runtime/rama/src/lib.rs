@@ -127,6 +127,7 @@ pub use rama_runtime::{
     ValuePath, Viewed, ViewedValue, Watch, block_on, record,
 };
 pub use rama_runtime::{Aggregator, Aggs, Asked, Flow, Query, QueryClient, Stored, Turn, Waiter};
+pub use rama_runtime::{Change, Diff, Handler, Processor, Proxied, Proxy, ProxyStatus};
 pub use rama_runtime::{MakeError, TaskContext, TaskGlobal};
 pub use rama_runtime::{
     aggregate, dataflow, definition, external, field, graph, helpers, manifest, nav, options, path,

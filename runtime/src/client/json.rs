@@ -8,6 +8,7 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::depot;
+use super::proxy::{self, Proxy};
 use super::pstate::{route, select_plan};
 use super::watch::{self, Watch};
 use crate::cluster::{Cluster, Running};
@@ -68,6 +69,25 @@ impl Cluster {
         results(&select, name, &answer)
     }
 
+    /// Follows a JSON path to one value with a proxy (P-38).
+    ///
+    /// # Errors
+    /// `Invalid` when the path does not fit the PState or leads to several values; otherwise as
+    /// [`crate::PStateClient::proxy`].
+    pub async fn proxy_json(
+        &self,
+        module: &str,
+        name: &str,
+        path: &Value,
+    ) -> Result<Proxy<Value, Value, Value>> {
+        let (running, pstate) = self.pstate_of(Some(module), name)?;
+        let select = compile(&running, pstate, path)?;
+        let following = json_path::following(select, name).map_err(|error| {
+            Error::invalid(format!("could not follow the path {path} in {name}")).caused_by(error)
+        })?;
+        proxy::open(self.clone(), Some(module.to_owned()), None, following).await
+    }
+
     /// Follows a JSON path: its results now, and again after each commit that changed them.
     ///
     /// # Errors
@@ -78,10 +98,10 @@ impl Cluster {
         let task = route(&running, pstate, select.route())?;
         let (plan, name) = (select.plan().clone(), name.to_owned());
         let decode = move |answer: &[u8]| results(&select, &name, answer);
-        let (subscription, watch) = watch::pair(Box::new(decode));
+        let (subscription, watch) = watch::pair(&plan, Box::new(decode));
         running.post(
             task,
-            ClientRequest::Watch {
+            ClientRequest::Follow {
                 task,
                 pstate,
                 plan,

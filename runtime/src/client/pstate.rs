@@ -6,11 +6,13 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use super::proxy::{self, Proxy};
 use super::watch::{self, Watch};
 use crate::cluster::{Cluster, Running};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::ClientRequest;
 use crate::plan::{Plan, Selectable, Selection};
+use crate::proxy::Proxied;
 use crate::pstate::PState;
 use crate::schema::Root;
 
@@ -103,6 +105,32 @@ impl<S: Root> PStateClient<S> {
         self.select(path)
     }
 
+    /// Follows a path to one value: opens a proxy, which has the value from then on and tells each
+    /// change. See [`Proxied`] for what can be followed and which changes are told.
+    ///
+    /// # Errors
+    /// As [`PStateClient::select`]; `Unavailable` also when the task has too many proxies of the
+    /// PState (`pstate.proxy.limit`); `Invalid` when the value is too large to be followed. Later
+    /// failures are those of [`Proxy`].
+    pub fn proxy<P: Proxied>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = Result<Proxy<P::Output, P::Key, P::Value>>> + Send + use<P, S>
+    where
+        P::Output: Send + Sync,
+    {
+        let following = path.proxied();
+        let client = self.clone();
+        async move {
+            client.check(&following.pstate)?;
+            if let Some(fault) = following.fault.clone() {
+                let text = format!("could not follow several paths of {}", client.name);
+                return Err(Error::invalid(text).caused_by(fault));
+            }
+            proxy::open(client.cluster, client.module, client.within, following).await
+        }
+    }
+
     /// Follows a path: its value now, and again after each commit that changed it.
     ///
     /// # Errors
@@ -114,11 +142,11 @@ impl<S: Root> PStateClient<S> {
         let selection = path.selection();
         let (running, pstate, task) = self.target(&selection)?;
         let plan = selection.plan().clone();
-        let (subscription, watch) =
-            watch::pair(Box::new(move |answer: &[u8]| decode(&selection, answer)));
+        let decode = move |answer: &[u8]| decode(&selection, answer);
+        let (subscription, watch) = watch::pair(&plan, Box::new(decode));
         running.post(
             task,
-            ClientRequest::Watch {
+            ClientRequest::Follow {
                 task,
                 pstate,
                 plan,
@@ -135,19 +163,20 @@ impl<S: Root> PStateClient<S> {
             && now.is_ok_and(|now| now.is_up() && !now.is_same(asked))
     }
 
+    fn check(&self, pstate: &str) -> Result<()> {
+        if pstate == self.name {
+            return Ok(());
+        }
+        let text = format!("could not read {} by a path of {pstate}", self.name);
+        Err(Error::invalid(text))
+    }
+
     fn target<O>(&self, selection: &Selection<O>) -> Result<(std::sync::Arc<Running>, u16, u32)> {
         selection.check().map_err(|fault| {
             let text = format!("could not read {} by several paths at once", self.name);
             Error::invalid(text).caused_by(fault)
         })?;
-        if selection.pstate() != self.name {
-            let text = format!(
-                "could not read {} by a path of {}",
-                self.name,
-                selection.pstate()
-            );
-            return Err(Error::invalid(text));
-        }
+        self.check(selection.pstate())?;
         let (running, pstate) = self.cluster.pstate_of(self.module.as_deref(), self.name)?;
         let running = self.cluster.bounded(running, self.within);
         let task = route(&running, pstate, selection.route())?;

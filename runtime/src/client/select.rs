@@ -23,9 +23,12 @@ pub(crate) fn evaluate<E: Env>(
     task: u32,
     pstate: u16,
     plan: &Plan,
+    limits: Limits,
 ) -> Result<Vec<u8>> {
     let store = thread.local(task).partition.store();
-    on(thread, pstate, store, |ground| evaluate_on(ground, plan))
+    on(thread, pstate, store, |ground| {
+        evaluate_on(Ground { limits, ..ground }, plan)
+    })
 }
 
 /// Answers a client: at once when one page is all, otherwise page by page.

@@ -305,7 +305,7 @@ impl<'a> Input<'a> {
 pub type Row<'a> = (&'a [u8], &'a [u8]);
 
 /// The bytes of an answer.
-pub(super) fn answer(rows: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+pub(crate) fn answer(rows: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     let mut out = vec![VERSION];
     out.extend_from_slice(&(rows.len() as u32).to_le_bytes());
     for (key, value) in rows {

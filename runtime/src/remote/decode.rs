@@ -11,7 +11,6 @@ use rama_core::ids::{Attempt, MicrobatchId, Position};
 use rama_core::microbatch::{ToCoordinator, ToParticipant};
 
 use super::frame::{Answer, Event, Items, Request, Run, Trace, parts};
-use crate::client::watch::{self, Watch};
 use crate::dead_letters::{self, Settling};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Layout, QueryLayout, TopologyLayout};
@@ -20,6 +19,7 @@ use crate::message::{
 };
 use crate::plan::Plan;
 use crate::producers::Numbered;
+use crate::proxy::slot::{self, Feed};
 use crate::query_driver::{Invocation, QueryMessage};
 use crate::stage::{Ack, Batch, EncodedItem, Origin, Stage, StageIndex};
 use crate::stream_driver::StreamMessage;
@@ -34,7 +34,7 @@ pub(crate) struct Decoder<'a> {
 /// The answer that a decoded request will bring.
 pub(crate) enum Awaited {
     One(futures_util::future::BoxFuture<'static, Answer>),
-    Values(Watch<Vec<u8>>),
+    Updates(Feed),
 }
 
 impl Decoder<'_> {
@@ -112,16 +112,16 @@ impl Decoder<'_> {
                     reply,
                 })
             }
-            Request::Watch { task, pstate, plan } => {
+            Request::Follow { task, pstate, plan } => {
                 let plan = self.plan(task, pstate, &plan)?;
-                let (subscription, watch) = watch::pair(Box::new(|bytes| Ok(bytes.to_vec())));
-                let request = ClientRequest::Watch {
+                let (subscription, feed) = slot::pair();
+                let request = ClientRequest::Follow {
                     task,
                     pstate,
                     plan,
                     subscription,
                 };
-                (Message::Client(request), Awaited::Values(watch))
+                (Message::Client(request), Awaited::Updates(feed))
             }
             Request::Invoke { task, query, args } => {
                 self.task(task)?;

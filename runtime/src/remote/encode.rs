@@ -4,16 +4,19 @@
 //! its asker in a [`Waiting`]; dropping that is how the asker learns that no answer will come.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::frame::{Answer, Event, Frame, Items, Request, Run, Trace};
-use crate::client::watch::Subscription;
 use crate::dead_letters::{self, DeadLetter, Settling};
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits;
 use crate::message::{
     AckLevel, AppendRequest, Appended, ClientRequest, Control, Message, MicrobatchHop, Reply,
 };
+use crate::proxy::slot::{Pushed, Subscription};
+use crate::proxy::update::Update;
 use crate::query_driver::{Invocation, QueryMessage};
 use crate::stage::{Ack, Batch, Origin};
 use crate::stream_driver::StreamMessage;
@@ -24,7 +27,7 @@ pub(crate) enum Waiting {
     Records(Reply<Vec<Vec<u8>>>),
     Range(Reply<Range<u64>>),
     Selected(Reply<Vec<u8>>),
-    Watch(Subscription),
+    Follow(Subscription),
     DeadLetters(Reply<Vec<DeadLetter>>),
     Count(Reply<u64>),
     Done(Reply<()>),
@@ -34,10 +37,12 @@ pub(crate) enum Waiting {
 pub(crate) enum After {
     /// The request is answered.
     Over,
-    /// More values will come for this watch.
+    /// More updates will come for this proxy.
     More(Waiting),
-    /// The reader of this watch is gone: tell the other side.
+    /// The reader of this proxy is gone: tell the other side.
     Cancel,
+    /// The reader of this proxy is too far behind: it is to be told the whole value.
+    Anew(Waiting),
 }
 
 /// The frame of a message under the request number `id`. Gives the message back when it only makes
@@ -107,15 +112,15 @@ fn client(request: ClientRequest) -> (Request, Option<Waiting>) {
             let request = Request::Select { task, pstate, plan };
             (request, Some(Waiting::Selected(reply)))
         }
-        ClientRequest::Watch {
+        ClientRequest::Follow {
             task,
             pstate,
             plan,
             subscription,
         } => {
             let plan = plan.to_bytes();
-            let request = Request::Watch { task, pstate, plan };
-            (request, Some(Waiting::Watch(subscription)))
+            let request = Request::Follow { task, pstate, plan };
+            (request, Some(Waiting::Follow(subscription)))
         }
         ClientRequest::Invoke {
             task,
@@ -361,7 +366,7 @@ impl Waiting {
             Waiting::Records(reply) => reply.is_canceled(),
             Waiting::Range(reply) => reply.is_canceled(),
             Waiting::Selected(reply) => reply.is_canceled(),
-            Waiting::Watch(subscription) => subscription.is_over(),
+            Waiting::Follow(subscription) => subscription.is_over(),
             Waiting::DeadLetters(reply) => reply.is_canceled(),
             Waiting::Count(reply) => reply.is_canceled(),
             Waiting::Done(reply) => reply.is_canceled(),
@@ -379,14 +384,11 @@ impl Waiting {
             return Ok(After::Over);
         }
         match (self, answer) {
-            (Waiting::Watch(subscription), Answer::Selected(value)) => {
-                if subscription.is_over() {
-                    return Ok(After::Cancel);
-                }
-                subscription.publish(Ok(value));
-                return Ok(After::More(Waiting::Watch(subscription)));
+            (Waiting::Follow(subscription), Answer::Update(bytes)) => {
+                return followed(subscription, &bytes);
             }
-            (Waiting::Watch(_), Answer::Ended) => {}
+            // Whoever follows learns of it as of a link that broke.
+            (Waiting::Follow(_), Answer::Ended) => {}
             // Whoever waits learns of it as of a link that broke: its reply is dropped.
             (_, Answer::Gone) => {}
             (
@@ -438,12 +440,25 @@ impl Waiting {
             Waiting::Records(reply) => drop(reply.send(Err(error))),
             Waiting::Range(reply) => drop(reply.send(Err(error))),
             Waiting::Selected(reply) => drop(reply.send(Err(error))),
-            Waiting::Watch(subscription) => subscription.publish(Err(error)),
+            Waiting::Follow(subscription) => subscription.refuse(error),
             Waiting::DeadLetters(reply) => drop(reply.send(Err(error))),
             Waiting::Count(reply) => drop(reply.send(Err(error))),
             Waiting::Done(reply) => drop(reply.send(Err(error))),
         }
     }
+}
+
+/// Hands an update to who follows.
+fn followed(subscription: Subscription, bytes: &[u8]) -> Result<After> {
+    let update = Update::from_bytes(bytes)
+        .map_err(|error| Error::invalid("could not follow").caused_by(error))?;
+    let pushed = subscription.push(&Arc::new(update), limits::PROXY_WAITING_MAX);
+    let waiting = Waiting::Follow(subscription);
+    Ok(match pushed {
+        Pushed::Taken => After::More(waiting),
+        Pushed::Behind => After::Anew(waiting),
+        Pushed::Over => After::Cancel,
+    })
 }
 
 fn odd(cause: serde_json::Error) -> Error {

@@ -14,9 +14,9 @@ use crate::error::{Error, ErrorKind, Result};
 pub(crate) enum Frame {
     /// Wants answers under `id`, which the asker never uses twice on a link. 0: no answer.
     Request { id: u64, request: Request },
-    /// The answer, or one of the values of a watch.
+    /// The answer, or one of the updates of a proxy.
     Answer { id: u64, answer: Answer },
-    /// The asker of a watch went away.
+    /// The asker of a proxy went away, or wants it told anew.
     Cancel { id: u64 },
     /// Nobody answers to it.
     Event(Event),
@@ -52,7 +52,7 @@ pub(crate) enum Request {
         pstate: u16,
         plan: Vec<u8>,
     },
-    Watch {
+    Follow {
         task: u32,
         pstate: u16,
         plan: Vec<u8>,
@@ -108,7 +108,9 @@ pub(crate) enum Answer {
     DeadLetters(String),
     Count(u64),
     Done,
-    /// No more values of a watch.
+    /// An update of a proxy.
+    Update(Vec<u8>),
+    /// No more updates of a proxy: its task is gone.
     Ended,
     /// The task thread stopped before it answered; nobody knows what it did.
     Gone,

@@ -62,7 +62,10 @@ impl Lane {
     /// topology does.
     pub(crate) fn of(message: &Message) -> Lane {
         match message {
-            Message::Client(_) | Message::Control(_) | Message::Link { .. } => Lane::Client,
+            Message::Client(_)
+            | Message::Control(_)
+            | Message::Unfollow { .. }
+            | Message::Link { .. } => Lane::Client,
             Message::Stream { .. } | Message::Query { .. } | Message::StreamNewsLost => {
                 Lane::LowLatency
             }

@@ -34,7 +34,10 @@ type Outbox<G> = <<G as Ground>::Transport as Transport>::Sender<Outgoing>;
 /// What the loop takes out of its inbox.
 enum Outgoing {
     Message(Message),
+    /// The reader of a proxy is gone.
     Cancel(u64),
+    /// A proxy is to be told anew, by the frame that asked for it.
+    Anew(u64, Vec<u8>),
 }
 
 /// What becomes of a message that cannot be sent now.
@@ -79,7 +82,7 @@ impl<S: Sender<Outgoing>> Post for Remote<S> {
         way.waiting.fetch_add(1, Ordering::Relaxed);
         match way.sender.send(Outgoing::Message(message)) {
             Err(Outgoing::Message(message)) => Err(message),
-            Ok(()) | Err(Outgoing::Cancel(_)) => Ok(()),
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 }
@@ -161,7 +164,7 @@ impl<G: Ground> Peer<G> {
     /// Uses one link until it breaks.
     async fn carry<O: FrameOut, I: FrameIn>(&mut self, asked: &Asked, mut out: O, incoming: I) {
         self.tell(true);
-        let cancel = self.way.sender.clone();
+        let own = self.way.sender.clone();
         {
             let (inbox, unsent) = (&mut self.inbox, &self.way.waiting);
             let sorry =
@@ -174,11 +177,11 @@ impl<G: Ground> Peer<G> {
                     }
                 }
                 match resend(asked, &mut out).await {
-                    Ok(()) => send(inbox, unsent, out, asked).await,
+                    Ok(()) => send((inbox, &own), unsent, out, asked).await,
                     Err(broken) => broken,
                 }
             });
-            let receives = pin!(receive(incoming, asked, cancel));
+            let receives = pin!(receive(incoming, asked, own.clone()));
             match select(sends, receives).await {
                 Either::Left((Broken, _)) | Either::Right((Broken, _)) => {}
             }
@@ -188,8 +191,10 @@ impl<G: Ground> Peer<G> {
         if self.while_down == WhileDown::Refuse {
             // What was posted and not sent is lost like what was sent and not answered.
             asked.waiting.borrow_mut().clear();
-            while self.inbox.try_recv().is_some() {
-                self.way.waiting.fetch_sub(1, Ordering::Relaxed);
+            while let Some(unsent) = self.inbox.try_recv() {
+                if matches!(unsent, Outgoing::Message(_)) {
+                    self.way.waiting.fetch_sub(1, Ordering::Relaxed);
+                }
             }
         }
     }
@@ -222,18 +227,26 @@ impl Asked {
         }
     }
 
-    /// The frame of a message; none when it makes no sense elsewhere.
-    fn ask(&self, message: Message) -> Option<Vec<u8>> {
+    /// The frame of a message; none when it makes no sense elsewhere. What is to be sent later goes
+    /// into `own`.
+    fn ask(&self, message: Message, own: &(impl Sender<Outgoing> + 'static)) -> Option<Vec<u8>> {
         let id = self.last.get() + 1;
         self.last.set(id);
         match encode(message, id) {
             Ok((frame, asker)) => {
                 let bytes = frame.to_bytes();
                 if let Some(asker) = asker {
-                    let again = match self.while_down {
-                        WhileDown::Refuse => Vec::new(),
-                        WhileDown::Wait => bytes.clone(),
+                    let again = match (self.while_down, &asker) {
+                        (WhileDown::Wait, _) | (_, Waiting::Follow(_)) => bytes.clone(),
+                        (WhileDown::Refuse, _) => Vec::new(),
                     };
+                    if let Waiting::Follow(subscription) = &asker {
+                        let own = own.clone();
+                        subscription.on_reader_gone(Box::new(move || {
+                            // A loop that has ended took its links with it.
+                            let _ = own.send(Outgoing::Cancel(id));
+                        }));
+                    }
                     self.waiting.borrow_mut().insert(id, (asker, again));
                 }
                 Some(bytes)
@@ -245,8 +258,14 @@ impl Asked {
         }
     }
 
+    /// Nobody waits for this any more.
+    fn forget(&self, id: u64) {
+        let forgotten = self.waiting.borrow_mut().remove(&id);
+        drop(forgotten);
+    }
+
     /// Hands an answer to who waits for it. `Break` ends the link.
-    fn answer(&self, id: u64, answer: Answer, cancel: &impl Sender<Outgoing>) -> ControlFlow<()> {
+    fn answer(&self, id: u64, answer: Answer, own: &impl Sender<Outgoing>) -> ControlFlow<()> {
         let mut waiting = self.waiting.borrow_mut();
         let Some((asker, again)) = waiting.remove(&id) else {
             return ControlFlow::Continue(());
@@ -263,7 +282,12 @@ impl Asked {
                 self.waiting.borrow_mut().insert(id, (asker, again));
             }
             Ok(After::Cancel) => {
-                let _ = cancel.send(Outgoing::Cancel(id));
+                let _ = own.send(Outgoing::Cancel(id));
+            }
+            Ok(After::Anew(asker)) => {
+                let frame = again.clone();
+                self.waiting.borrow_mut().insert(id, (asker, again));
+                let _ = own.send(Outgoing::Anew(id, frame));
             }
             Err(error) => {
                 tracing::warn!(%error, "a peer answered what was not asked");
@@ -291,18 +315,30 @@ async fn resend<O: FrameOut>(asked: &Asked, out: &mut O) -> Result<(), Broken> {
     Ok(())
 }
 
-async fn send<R: Receiver<Outgoing>, O: FrameOut>(
-    inbox: &mut R,
+async fn send<R: Receiver<Outgoing>, S: Sender<Outgoing> + 'static, O: FrameOut>(
+    (inbox, own): (&mut R, &S),
     unsent: &AtomicUsize,
     mut out: O,
     asked: &Asked,
 ) -> Broken {
     while let Some(outgoing) = inbox.recv().await {
         let frame = match outgoing {
-            Outgoing::Cancel(id) => Some(Frame::Cancel { id }.to_bytes()),
+            Outgoing::Cancel(id) => {
+                asked.forget(id);
+                Some(Frame::Cancel { id }.to_bytes())
+            }
+            Outgoing::Anew(id, again) => {
+                let cancel = Frame::Cancel { id }.to_bytes();
+                if let Err(broken) = out.send(cancel).await {
+                    return broken;
+                }
+                // Unless it was cancelled meanwhile.
+                let wanted = asked.waiting.borrow().contains_key(&id);
+                wanted.then_some(again)
+            }
             Outgoing::Message(message) => {
                 unsent.fetch_sub(1, Ordering::Relaxed);
-                message.departs().then(|| asked.ask(message)).flatten()
+                message.departs().then(|| asked.ask(message, own)).flatten()
             }
         };
         if let Some(frame) = frame
@@ -314,11 +350,7 @@ async fn send<R: Receiver<Outgoing>, O: FrameOut>(
     Broken
 }
 
-async fn receive<I: FrameIn>(
-    mut incoming: I,
-    asked: &Asked,
-    cancel: impl Sender<Outgoing>,
-) -> Broken {
+async fn receive<I: FrameIn>(mut incoming: I, asked: &Asked, own: impl Sender<Outgoing>) -> Broken {
     while let Some(bytes) = incoming.recv().await {
         let (id, answer) = match Frame::from_bytes(&bytes) {
             Ok(Frame::Answer { id, answer }) => (id, answer),
@@ -331,7 +363,7 @@ async fn receive<I: FrameIn>(
                 return Broken;
             }
         };
-        if asked.answer(id, answer, &cancel).is_break() {
+        if asked.answer(id, answer, &own).is_break() {
             return Broken;
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! Relies on the decoder for every check. What must stay true: messages reach the inbox in the order
 //! they came; a frame that does not fit ends the link, which costs the peer a reconnect and this
-//! process nothing; a link that is gone leaves no watch behind.
+//! process nothing; a link that is gone leaves no proxy behind.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -19,10 +19,10 @@ use super::decode::{Awaited, Decoder};
 use super::frame::{Answer, Frame};
 use super::link::{FrameIn, FrameOut, Lane};
 use crate::category_queue::Queue;
-use crate::client::watch::Watch;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::message::{Message, Post};
+use crate::proxy::slot::{Fed, Feed};
 
 /// Where links from peers lead: one task thread.
 pub(crate) struct Served<E: Env> {
@@ -51,7 +51,7 @@ impl<E: Env> Clone for Served<E> {
 struct Answers {
     /// Each with who wants to know when it was sent.
     ready: Queue<(Frame, Option<oneshot::Sender<()>>)>,
-    watches: RefCell<BTreeMap<u64, AbortHandle>>,
+    proxies: RefCell<BTreeMap<u64, AbortHandle>>,
 }
 
 impl<E: Env> Served<E> {
@@ -61,8 +61,8 @@ impl<E: Env> Served<E> {
         let reads = pin!(self.read(lane, incoming, &answers));
         let writes = pin!(write(out, &answers));
         select(reads, writes).await;
-        for (_, watch) in answers.watches.take() {
-            watch.abort();
+        for (_, proxy) in answers.proxies.take() {
+            proxy.abort();
         }
     }
 
@@ -89,8 +89,9 @@ impl<E: Env> Served<E> {
                 Ok(())
             }
             Frame::Cancel { id } => {
-                if let Some(watch) = answers.watches.borrow_mut().remove(&id) {
-                    watch.abort();
+                let proxy = answers.proxies.borrow_mut().remove(&id);
+                if let Some(proxy) = proxy {
+                    proxy.abort();
                 }
                 Ok(())
             }
@@ -116,10 +117,10 @@ impl<E: Env> Served<E> {
                 let answer = answer.await;
                 to.ready.push((Frame::Answer { id, answer }, None));
             }),
-            Awaited::Values(watch) => {
+            Awaited::Updates(feed) => {
                 let (handle, registration) = AbortHandle::new_pair();
-                answers.watches.borrow_mut().insert(id, handle);
-                let follow = Abortable::new(follow(id, watch, to), registration);
+                answers.proxies.borrow_mut().insert(id, handle);
+                let follow = Abortable::new(follow(id, feed, to), registration);
                 self.env.spawn(Category::Client, async move {
                     let _ = follow.await;
                 });
@@ -142,13 +143,14 @@ async fn write<O: FrameOut>(mut out: O, answers: &Answers) {
     }
 }
 
-/// Sends the values of a watch as they come, one at a time: while one waits for the link, newer ones
-/// replace each other in the watch, so that a slow reader skips values.
-async fn follow(id: u64, mut watch: Watch<Vec<u8>>, answers: Rc<Answers>) {
-    while let Some(value) = watch.next().await {
-        let (answer, last) = match value {
-            Ok(value) => (Answer::Selected(value), false),
-            Err(error) => (Answer::failed(&error), true),
+/// Sends the updates of a proxy as they come, one at a time: while one waits for the link, newer ones
+/// wait in the proxy's queue, whose bound makes one whole value of too many.
+async fn follow(id: u64, feed: Feed, answers: Rc<Answers>) {
+    loop {
+        let (answer, last) = match feed.next().await {
+            Fed::Update(update) => (Answer::Update(update.to_bytes()), false),
+            Fed::Refused(error) => (Answer::failed(&error), true),
+            Fed::Gone => (Answer::Ended, true),
         };
         let (sent, is_sent) = oneshot::channel();
         answers
@@ -158,5 +160,5 @@ async fn follow(id: u64, mut watch: Watch<Vec<u8>>, answers: Rc<Answers>) {
             break;
         }
     }
-    answers.watches.borrow_mut().remove(&id);
+    answers.proxies.borrow_mut().remove(&id);
 }

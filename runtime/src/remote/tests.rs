@@ -67,7 +67,19 @@ fn frames() -> Vec<Frame> {
                 source: 0,
             },
         },
+        Frame::Request {
+            id: 7,
+            request: Request::Follow {
+                task: 2,
+                pstate: 0,
+                plan: crate::plan::Plan::Get { key: vec![1] }.to_bytes(),
+            },
+        },
         Frame::Cancel { id: 5 },
+        Frame::Answer {
+            id: 7,
+            answer: Answer::Update(vec![1, 2, 3]),
+        },
         Frame::Answer {
             id: 6,
             answer: Answer::Selected(vec![1, 2, 3]),

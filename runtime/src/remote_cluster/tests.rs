@@ -1,5 +1,7 @@
 //! Programs outside of a cluster whose directory is scripted and whose workers are real.
 
+mod proxies;
+
 use std::time::Duration;
 
 use crate::testing::workers::{INSTANCE, Said, Told, at, config_of, connect, two};

@@ -184,7 +184,6 @@ async fn write<E: Env>(
         attempted: "write a streaming batch".to_owned(),
         cause: error.to_string(),
     };
-    let touched = !writes.is_empty();
     let mut ahead = sources::progress_ahead(me);
     ahead.retain(|&(_, place, progress)| thread.progress.put_into(place, progress, &mut writes));
     let index = crate::depot::write_with_appends(thread, me.task, writes, &appends);
@@ -193,9 +192,6 @@ async fn write<E: Env>(
         thread.progress.on_saved(place, progress);
     }
     thread.commit.applied(index).await.map_err(storage)?;
-    if touched {
-        thread.touch_pstates(me.task, me.topology);
-    }
     let stored = ahead
         .iter()
         .map(|&(source, _, progress)| (source, progress));

@@ -18,7 +18,6 @@ use rama_wire::SpaceId;
 
 use super::{Inbox, TaskState, Thread, control, serve_clients, serve_inbox, serve_log};
 use crate::category_queue::Queue;
-use crate::client::watch::{self, Watches};
 use crate::commit::Commit;
 use crate::context::EventContext;
 use crate::error::{Error, ErrorKind, Result};
@@ -28,6 +27,7 @@ use crate::message::Post;
 use crate::metrics::ModuleMetrics;
 use crate::microbatch_driver::{self, Boot, Coordinating, Participating};
 use crate::producers::Producers;
+use crate::proxy::followers::{self, Followers};
 use crate::query_driver::{self, Queries, QueryContext};
 use crate::remote::link::{Links, LocalFuture};
 use crate::remote::serve::Served;
@@ -222,7 +222,7 @@ fn task_state<E: Env>(
         id: task,
         producers: RefCell::new(producers),
         partition,
-        watches: Watches::default(),
+        followers: Followers::default(),
         globals,
         pending_appends: Cell::new(0),
         letters: RefCell::default(),
@@ -293,7 +293,7 @@ impl<E: Env> Thread<E> {
             self.start_coordinator(coordinator)?;
         }
         for (place, task) in self.tasks.iter().enumerate() {
-            self.spawn(Category::Client, watch::run(self.clone(), place));
+            self.spawn(Category::Client, followers::run(self.clone(), place));
             for participant in task.participants.iter().flatten() {
                 self.set_begins(participant)?;
                 let boot = self.boot_of(participant, recovered)?;

@@ -182,7 +182,7 @@ async fn rebuild<E: Env>(shared: &Rc<Shared<E>>, loaded: Loaded) -> Result<u64> 
         state.segments.insert(id, segment);
         for entry in entries {
             state.on_durable(entry, chain.epoch);
-            state.apply_next()?;
+            state.apply_next(&mut |_, _| {})?;
         }
         state.epoch = chain.epoch;
     }

@@ -54,6 +54,9 @@ pub(crate) struct Waiting {
     pub batch: WriteBatch,
 }
 
+/// Is shown the writes to a partition right before they reach its store.
+pub(crate) type Witness<'a> = dyn FnMut(u32, &WriteBatch) + 'a;
+
 /// A run of records to visit, found in the index.
 pub(crate) struct Piece {
     pub bytes: Bytes,
@@ -182,15 +185,29 @@ impl<E: Env> State<E> {
     }
 
     /// Applies the next durable entry.
-    pub fn apply_next(&mut self) -> Result<()> {
+    pub fn apply_next(&mut self, witness: &mut Witness<'_>) -> Result<()> {
         let Some(entry) = self.ready.pop_front() else {
             return Ok(());
         };
         for effect in entry.effects {
+            self.show(&effect, witness);
             self.apply_effect(entry.index, entry.segment, effect)?;
         }
         self.applied = entry.index;
         Ok(())
+    }
+
+    /// Shows the writes that an operation is about to make.
+    fn show(&self, effect: &Effect, witness: &mut Witness<'_>) {
+        match effect {
+            Effect::Write { partition, batch } => witness(*partition, batch),
+            Effect::Commit { key } => {
+                if let Some(waiting) = self.prepared.get(key) {
+                    witness(key.0, &waiting.batch);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Does what an operation says.

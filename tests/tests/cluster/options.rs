@@ -45,7 +45,7 @@ fn options_hold_on_workers_that_run_and_on_those_that_come() {
     };
     let wrong = world.try_launch(&program, "WordCount", deploy(LIMIT, json!(0)));
     let text = wrong.expect_err("no limit is 0");
-    assert!(text.contains("it takes 1 to 1000000 watches"), "{text}");
+    assert!(text.contains("it takes 1 to 1000000 proxies"), "{text}");
     let wrong = world.try_launch(&program, "WordCount", deploy("no.such", json!(1)));
     let text = wrong.expect_err("there is none");
     assert!(text.contains("there is no option no.such"), "{text}");

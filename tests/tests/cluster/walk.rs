@@ -112,7 +112,7 @@ fn walk_http(world: &World, agent: &Agent, server: Server, ports: Ports) {
                     403,
                     "{at} with {scope}"
                 );
-            } else if line.method == "GET" && !line.path.ends_with("/watch") {
+            } else if line.method == "GET" && !streams(line.path) {
                 // It is the scope that was missing.
                 let seen = status(agent, &https, line, Some(token));
                 assert!(![0, 401, 403].contains(&seen), "{at} with {scope}: {seen}");
@@ -126,6 +126,11 @@ fn walk_http(world: &World, agent: &Agent, server: Server, ports: Ports) {
     world.until("a revoked token is good for nothing", || {
         status(agent, &https, health, Some(known)) == 401
     });
+}
+
+/// Whether an answer to a path has no end.
+fn streams(path: &str) -> bool {
+    path.ends_with("/watch") || path.ends_with("/proxy")
 }
 
 /// One who asks over QUIC.

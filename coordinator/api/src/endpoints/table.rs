@@ -253,6 +253,17 @@ pub const ENDPOINTS: &[Endpoint] = &[
         .takes(Content::Path)
         .answers(200, Content::Events)
         .says("The same, with the path in the body"),
+    get(Id::Proxy, "/rest/{module}/pstate/{pstate}/proxy", READ)
+        .on(ALL)
+        .query(&[("path", "a path as JSON"), INT64])
+        .answers(200, Content::Events)
+        .says("The value at a path, then how it changes"),
+    post(Id::ProxyPath, "/rest/{module}/pstate/{pstate}/proxy", READ)
+        .on(ALL)
+        .query(&[INT64])
+        .takes(Content::Path)
+        .answers(200, Content::Events)
+        .says("The same, with the path in the body"),
     get(Id::DeadLetters, "/rest/{module}/dead-letters", READ)
         .on(ALL)
         .query(&[INT64])

@@ -12,7 +12,7 @@ use super::{Gateway, json};
 use crate::metrics::Route;
 use crate::names::{no_module, objects};
 
-const PATHS: [(&str, &str); 11] = [
+const PATHS: [(&str, &str); 12] = [
     ("GET /rest/{module}", "objects with their schemas"),
     (
         "POST /rest/{module}/depot/{depot}/append",
@@ -29,6 +29,10 @@ const PATHS: [(&str, &str); 11] = [
     (
         "GET /rest/{module}/pstate/{pstate}/watch?path=…",
         "server-sent events",
+    ),
+    (
+        "GET /rest/{module}/pstate/{pstate}/proxy?path=…",
+        "server-sent events: the value, then how it changes",
     ),
     (
         "GET /rest/{module}/dead-letters",

@@ -1,5 +1,7 @@
 //! The HTTP interface over a real cluster: answers, names, errors, events.
 
+mod proxies;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -27,7 +27,7 @@ use crate::problem::Problem;
 use crate::refusal::{Code, Refusal};
 
 /// How long a reader waits before it comes back after a stream has ended.
-const RETRY: Duration = Duration::from_secs(1);
+pub(super) const RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Deserialize)]
 pub(super) struct Parameters {
@@ -35,24 +35,32 @@ pub(super) struct Parameters {
     int64: Option<String>,
 }
 
+impl Parameters {
+    /// The path that the query has.
+    pub(super) fn path(&self) -> Result<Value, Refusal> {
+        let text = self.path.as_deref().ok_or_else(|| {
+            Refusal::new(Code::Invalid, "could not follow: the query has no `path`")
+                .hint(r#"add ?path=["key"], percent-encoded"#)
+        })?;
+        serde_json::from_str(text).map_err(|error| {
+            let detail = format!("could not read the path {text}: {error}");
+            Refusal::new(Code::Invalid, detail).hint(format!("send {WANTED}"))
+        })
+    }
+
+    /// How numbers are written.
+    pub(super) fn shape(self) -> Shape {
+        let int64 = self.int64;
+        Shape { int64 }
+    }
+}
+
 pub(super) async fn get(
     State(gateway): State<Gateway>,
     Path((module, pstate)): Path<(String, String)>,
     Query(parameters): Query<Parameters>,
 ) -> Response {
-    let path = parameters.path.as_deref().ok_or_else(|| {
-        Refusal::new(Code::Invalid, "could not watch: the query has no `path`")
-            .hint(r#"add ?path=["key"], percent-encoded"#)
-    });
-    let path = path.and_then(|text| {
-        serde_json::from_str(text).map_err(|error| {
-            Refusal::new(
-                Code::Invalid,
-                format!("could not read the path {text}: {error}"),
-            )
-            .hint(format!("send {WANTED}"))
-        })
-    });
+    let path = parameters.path();
     start(gateway, &module, &pstate, parameters, path).await
 }
 
@@ -74,9 +82,7 @@ async fn start(
     path: Result<Value, Refusal>,
 ) -> Response {
     let started = Instant::now();
-    let shape = Shape {
-        int64: parameters.int64,
-    };
+    let shape = parameters.shape();
     let response = match subscribe(&gateway, module, pstate, path) {
         Ok(changes) => {
             let beat = KeepAlive::new()

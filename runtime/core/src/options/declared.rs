@@ -72,8 +72,12 @@ declare! {
         Whole { default: 60, min: 1, max: 86_400, unit: "s" },
         "How often depots with limits are looked at, and trimmed.";
     PROXY_LIMIT: PState, "pstate.proxy.limit",
-        Whole { default: 20_000, min: 1, max: 1_000_000, unit: "watches" },
-        "How many watches of the PState one task has; more are refused.";
+        Whole { default: 20_000, min: 1, max: 1_000_000, unit: "proxies" },
+        "How many proxies and watches of the PState one task has; more are refused.";
+    REACTIVITY_QUEUE_LIMIT: PState, "pstate.reactivity.queue.limit",
+        Whole { default: 1024, min: 1, max: 1_000_000, unit: "changes" },
+        "How many changes wait for one proxy; for one that is further behind the value is read \
+         again.";
     SELECT_PAGE_SIZE: PState, "pstate.yielding.select.page.size",
         Whole { default: 1000, min: 1, max: 1_000_000, unit: "elements" },
         "How many elements of the PState a select reads before others have their turn; it goes on \

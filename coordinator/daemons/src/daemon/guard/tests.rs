@@ -37,6 +37,8 @@ fn each_role_gets_its_own_and_no_more() {
         "POST /rest/{module}/query/{query}/invoke",
         "GET /rest/{module}/pstate/{pstate}/watch",
         "POST /rest/{module}/pstate/{pstate}/watch",
+        "GET /rest/{module}/pstate/{pstate}/proxy",
+        "POST /rest/{module}/pstate/{pstate}/proxy",
         "GET /rest/{module}/dead-letters",
     ];
     assert_eq!(may(Role::Client), client);
