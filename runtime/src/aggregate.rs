@@ -16,7 +16,7 @@ use std::marker::PhantomData;
 
 use rama_wire::Record;
 
-pub use choice::{All, Any, Combined, First, Folded, Last};
+pub use choice::{All, Any, Combined, CombinedBy, First, Folded, Last};
 pub use collections::{Listed, Mapped, Merged, MultiSet, SetOf};
 pub use numbers::{Average, Count, Max, Min, Number, Sum};
 pub use top::Top;

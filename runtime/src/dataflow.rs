@@ -14,6 +14,7 @@ mod join;
 mod joint;
 mod meet;
 mod steps;
+mod temporary;
 mod waiting;
 
 use std::marker::PhantomData;
@@ -37,6 +38,7 @@ use crate::topology_def::{Asked, Awaited, Kind};
 pub use grouped::{Grouped, Updated};
 pub use joint::{Closing, Entrance, Local, Turn};
 pub use steps::{Begin, Steps};
+pub use temporary::Temporary;
 
 pub(crate) use combine::Hook;
 pub(crate) use joint::{Body, Joint};

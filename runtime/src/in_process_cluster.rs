@@ -147,6 +147,24 @@ impl InProcessCluster {
             .start()
     }
 
+    /// A cluster with 1 to 16 tasks per module on 1 or 2 threads, for tests of modules: nothing an
+    /// author writes may depend on either (spec T-11). Prints the seed that the numbers came from;
+    /// `RAMA_SEED` in the environment chooses it.
+    ///
+    /// # Errors
+    /// As [`Builder::start`]; `Invalid` when `RAMA_SEED` is no number.
+    pub fn random() -> Result<InProcessCluster> {
+        let seed = match std::env::var("RAMA_SEED") {
+            Ok(seed) => seed.parse().map_err(|error| {
+                Error::invalid("could not read RAMA_SEED as a number").caused_by(error)
+            })?,
+            Err(_) => new_identity() as u64,
+        };
+        let (tasks, threads) = (1 << (seed % 5), 1 + seed / 5 % 2);
+        println!("RAMA_SEED={seed}: {tasks} tasks on {threads} threads");
+        InProcessCluster::new(tasks, threads as u32)
+    }
+
     /// The handle for clients; outlives this value.
     pub fn cluster(&self) -> Cluster {
         self.launcher.cluster.clone()

@@ -100,7 +100,7 @@ pub use client::{
     Change, DepotClient, ModuleClient, PStateClient, Proxy, ProxyStatus, QueryClient, Watch,
 };
 pub use cluster::Cluster;
-pub use dataflow::{Begin, Flow, Grouped, Local, Turn, Updated};
+pub use dataflow::{Begin, Flow, Grouped, Local, Temporary, Turn, Updated};
 pub use dead_letters::{DeadLetter, DeadLetterRecord, DeadLetterV1};
 pub use definition::{Definition, DefinitionError};
 pub use depot_def::{Depot, DepotHandle, Partition};

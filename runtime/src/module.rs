@@ -24,6 +24,17 @@ pub trait Module: Send + Sync + 'static {
     }
 }
 
+/// A module chosen at run time.
+impl Module for Box<dyn Module> {
+    fn define(&self, m: &mut Setup) {
+        (**self).define(m);
+    }
+
+    fn name(&self) -> String {
+        (**self).name()
+    }
+}
+
 /// `Bank` of `shop::Bank<shop::Euro>`.
 fn short_name(type_name: &str) -> &str {
     let plain = type_name.split('<').next().unwrap_or(type_name);
@@ -42,6 +53,8 @@ mod tests {
     #[test]
     fn the_default_name_is_the_last_segment_of_the_type() {
         assert_eq!(Empty.name(), "Empty");
+        let boxed: Box<dyn Module> = Box::new(Empty);
+        assert_eq!(boxed.name(), "Empty");
         assert_eq!(short_name("shop::Bank<shop::money::Euro>"), "Bank");
     }
 }

@@ -19,7 +19,8 @@ pub struct Task {
     access: Rc<dyn Access>,
     origin: Cell<u64>,
     scratch: RefCell<Vec<u8>>,
-    slots: RefCell<Slots>,
+    /// None where the engine keeps none: in streams.
+    slots: RefCell<Option<Slots>>,
 }
 
 impl Task {
@@ -98,17 +99,23 @@ impl Task {
     /// Takes out what the running attempt or invocation keeps in memory on this task, and puts
     /// `slots` in its place. For the engine, between events.
     pub(crate) fn swap_slots(&self, slots: Slots) -> Slots {
-        self.slots.replace(slots)
+        self.slots.replace(Some(slots)).unwrap_or_default()
+    }
+
+    /// Whether an attempt or an invocation runs, whose slots the engine keeps and forgets.
+    pub(crate) fn keeps_slots(&self) -> bool {
+        self.slots.borrow().is_some()
     }
 
     /// Takes the value of a slot out; author code that runs meanwhile finds nothing there.
     pub(crate) fn take_slot<T: 'static>(&self, index: SlotIndex) -> Option<T> {
-        self.slots.borrow_mut().take(index)
+        self.slots.borrow_mut().as_mut()?.take(index)
     }
 
     /// Puts the value of a slot in.
     pub(crate) fn put_slot<T: 'static>(&self, index: SlotIndex, value: T) {
-        self.slots.borrow_mut().put(index, value);
+        let mut slots = self.slots.borrow_mut();
+        slots.get_or_insert_default().put(index, value);
     }
 
     /// Lends an empty buffer that keeps its capacity from call to call. Not for author code: the

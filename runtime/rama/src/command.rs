@@ -49,6 +49,8 @@ enum Command {
 
 /// Runs the command line of the process.
 pub fn main(module: impl Module) -> ExitCode {
+    // Of one type, so that the servers behind are compiled once here and not in every module.
+    let module: Box<dyn Module> = Box::new(module);
     run(module, std::env::args_os())
 }
 

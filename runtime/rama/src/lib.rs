@@ -126,7 +126,9 @@ pub use rama_runtime::{
     SourceOptions, Start, Status, Stream, Task, TestPState, Topology, Tracked, Untracked,
     ValuePath, Viewed, ViewedValue, Watch, block_on, record,
 };
-pub use rama_runtime::{Aggregator, Aggs, Asked, Flow, Query, QueryClient, Stored, Turn, Waiter};
+pub use rama_runtime::{
+    Aggregator, Aggs, Asked, Flow, Query, QueryClient, Stored, Temporary, Turn, Waiter,
+};
 pub use rama_runtime::{Change, Diff, Handler, Processor, Proxied, Proxy, ProxyStatus};
 pub use rama_runtime::{MakeError, TaskContext, TaskGlobal};
 pub use rama_runtime::{

@@ -22,6 +22,12 @@ pub struct Any<F>(F);
 /// See [`Aggs::combine`].
 pub struct Combined<F>(F);
 
+/// See [`Aggs::combine_by`].
+pub struct CombinedBy<P, F> {
+    part: P,
+    combine: F,
+}
+
 /// See [`Aggs::fold`].
 pub struct Folded<Z, F> {
     zero: Z,
@@ -71,6 +77,16 @@ impl<T: 'static> Aggs<T> {
         T: Record + Send + Default,
     {
         Combined(combine)
+    }
+
+    /// The same of a part of each value, such as what is left when the key of a group is taken away:
+    /// `.combine_by(|(_, window)| window.clone(), Window::merge)`.
+    pub fn combine_by<V: Record + Send + Default>(
+        self,
+        part: impl Fn(&T) -> V + Send + Sync + 'static,
+        combine: impl Fn(V, V) -> V + Send + Sync + 'static,
+    ) -> impl Stored<T, State = V, Value = V, Output = V> {
+        CombinedBy { part, combine }
     }
 
     /// The author's own accumulator (spec A-1): value by value, on one task, in the order in which
@@ -197,6 +213,44 @@ impl<T, F> Stored<T> for Combined<F>
 where
     T: Record + Send + Default,
     F: Fn(T, T) -> T + Send + Sync + 'static,
+{
+    stored_as_state!();
+}
+
+impl<T, V, P, F> Aggregator<T> for CombinedBy<P, F>
+where
+    T: 'static,
+    V: Record + Send + Default,
+    P: Fn(&T) -> V + Send + Sync + 'static,
+    F: Fn(V, V) -> V + Send + Sync + 'static,
+{
+    type State = V;
+    type Output = V;
+    const COMBINES: bool = true;
+
+    fn zero(&self) -> V {
+        V::default()
+    }
+
+    fn add(&self, state: &mut V, value: &T) {
+        self.merge(state, (self.part)(value));
+    }
+
+    fn merge(&self, state: &mut V, other: V) {
+        *state = (self.combine)(std::mem::take(state), other);
+    }
+
+    fn finish(&self, state: V) -> V {
+        state
+    }
+}
+
+impl<T, V, P, F> Stored<T> for CombinedBy<P, F>
+where
+    T: 'static,
+    V: Record + Send + Default,
+    P: Fn(&T) -> V + Send + Sync + 'static,
+    F: Fn(V, V) -> V + Send + Sync + 'static,
 {
     stored_as_state!();
 }

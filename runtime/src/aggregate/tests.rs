@@ -69,6 +69,7 @@ fn parts_merge_to_the_whole() {
             of.combine(|one, other| (one.0.max(other.0), one.1 + other.1)),
             rows,
         );
+        check(of.combine_by(|row| row.1, |one, other| one + other), rows);
         check((of.count(), of.sum(|row| row.1), of.max(|row| row.0)), rows);
     }
 }
@@ -82,6 +83,27 @@ fn the_top_knows_each_id_once() {
     assert_eq!(in_parts(&top, &rows, &[2]), [(2, 9), (1, 7)]);
     let lowest = of.top(2, |row| row.1).ascending();
     assert_eq!(in_parts(&lowest, &rows, &[]), [(1, 1), (2, 5)]);
+}
+
+/// the result is exact as long as the sort value of an id only gets better; who is not on the
+/// list does not come back to it when somebody who is falls.
+#[test]
+fn a_top_is_exact_for_ids_that_only_get_better() {
+    let top = Aggs::<Row>::new().top(1, |row| row.1).id(|row| row.0);
+    assert_eq!(in_parts(&top, &[(1, 3), (2, 5), (1, 6)], &[]), [(1, 6)]);
+    assert_eq!(in_parts(&top, &[(1, 3), (2, 5), (2, 1)], &[]), [(2, 1)]);
+}
+
+/// with one accumulator among them nothing is combined before it travels.
+#[test]
+fn an_accumulator_makes_all_values_travel() {
+    fn combines<A: Aggregator<Row>>(_: &A) -> bool {
+        A::COMBINES
+    }
+    let of = Aggs::<Row>::new();
+    assert!(combines(&(of.count(), of.sum(|row| row.1))));
+    let latest = of.fold(|| 0, |so_far, row| *so_far = *so_far / 2 + row.1);
+    assert!(!combines(&(of.count(), latest)));
 }
 
 /// §6.2: results without values.

@@ -244,6 +244,11 @@ impl Chain {
         self.hook = None;
     }
 
+    /// The topology it is a chain of, by its place in the module.
+    pub(crate) fn topology(&self) -> usize {
+        self.topology
+    }
+
     /// A slot in memory for values of this topology.
     pub(crate) fn slot(&self) -> SlotIndex {
         self.with(|topology| {
