@@ -1,0 +1,7 @@
+//! The `content_moderation` module as a program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rama::main!(content_moderation::ContentModeration)
+}

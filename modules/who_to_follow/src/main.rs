@@ -1,0 +1,9 @@
+//! The `who_to_follow` module as a program.
+
+use std::process::ExitCode;
+
+use who_to_follow::WhoToFollow;
+
+fn main() -> ExitCode {
+    rama::main!(WhoToFollow::default())
+}
