@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use rama::helpers;
 use rama::prelude::*;
 
 /// How long one page took to render.
@@ -118,6 +119,10 @@ pub const LATENCIES: Depot<RenderLatency> = Depot::named("*render_latencies");
 pub const WINDOWS: PState<Map<String, Map<Granularity, Map<u64, WindowStats>>>> =
     PState::named("$$windows");
 
+/// The statistics of a page from one moment up to another, milliseconds since the Unix epoch. What a
+/// minute has of both sides of a moment counts in it.
+pub const STATS: Query<(String, u64, u64), WindowStats> = Query::named("stats");
+
 /// The module.
 pub struct TimeSeries;
 
@@ -136,6 +141,19 @@ impl Module for TimeSeries {
                     .key(&bucket)
                     .update(task, |stats| stats.unwrap_or_default().followed_by(single));
             }
+        });
+        m.query(STATS, |q| {
+            q.hash_partition(|(url, ..)| url)
+                .flat_map(move |task, (url, from, to)| {
+                    let of_page = windows.key(&url);
+                    let sizes = Granularity::ALL.map(|size| size.millis());
+                    let runs = helpers::windows(from..to, &sizes).into_iter();
+                    let read =
+                        |(at, run)| of_page.key(&Granularity::ALL[at]).range(run).values(task);
+                    runs.flat_map(read).collect::<Vec<_>>()
+                })
+                .origin_partition()
+                .agg(|of| of.combine(WindowStats::followed_by))
         });
     }
 }

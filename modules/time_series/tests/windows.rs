@@ -4,7 +4,7 @@
 //! (spec 16.2).
 
 use rama::prelude::*;
-use time_series::{Granularity, LATENCIES, RenderLatency, TimeSeries, WINDOWS, WindowStats};
+use time_series::{Granularity, LATENCIES, RenderLatency, STATS, TimeSeries, WINDOWS, WindowStats};
 
 fn latency(minute: u64, render_millis: u32) -> RenderLatency {
     RenderLatency {
@@ -76,6 +76,74 @@ async fn windows_aggregate_and_ranges_read_them_in_order() {
             windows.select_one(days.select_len()).await.expect("select"),
             3
         );
+    }
+}
+
+/// The survey's values: the windows of a span come to the statistics in the order of time, so that the
+/// last measurement is that of the last window.
+#[tokio::test]
+async fn a_query_puts_the_windows_of_a_span_together() {
+    let cluster = InProcessCluster::random().expect("a cluster");
+    cluster.launch(TimeSeries).await.expect("launch");
+    let day = 60 * 24;
+    let measured = [
+        (3, 10),
+        (3, 20),
+        (10, 15),
+        (10, 18),
+        (10, 33),
+        (65, 20),
+        (65, 30),
+        (day, 100),
+        (day + 8, 100),
+        (2 * day + 122, 50),
+    ];
+    for (minute, millis) in measured {
+        let append = cluster
+            .depot(LATENCIES)
+            .append(&latency(minute, millis))
+            .await;
+        append.expect("append");
+    }
+    let processed = cluster
+        .wait_for_processed("TimeSeries", "windows", 10)
+        .await;
+    processed.expect("processed");
+    let stats = |count, total, last, min, max| WindowStats {
+        count,
+        total_millis: total,
+        last_millis: last,
+        min_millis: min,
+        max_millis: max,
+    };
+    let windows = cluster.pstate(WINDOWS);
+    let minutes = WINDOWS.key("foo.com").key(&Granularity::Minute);
+    let early = windows.select(minutes.range(3..11)).await.expect("select");
+    assert_eq!(
+        early,
+        [
+            (3, stats(2, 30, 20, 10, 20)),
+            (10, stats(3, 66, 33, 15, 33))
+        ]
+    );
+    let count = windows
+        .select_one(minutes.range(0..3 * day).select_len())
+        .await;
+    assert_eq!(count.expect("select"), 6);
+    let days = WINDOWS.key("foo.com").key(&Granularity::Day);
+    let first = windows.select_one(days.key(&0)).await.expect("select");
+    assert_eq!(first, Some(stats(7, 146, 30, 10, 33)));
+    for (minutes, expected) in [
+        (0..3 * day, stats(10, 396, 50, 10, 100)),
+        (4..66, stats(5, 116, 30, 15, 33)),
+        (11..65, WindowStats::default()),
+    ] {
+        let (from, to) = (minutes.start * 60_000, minutes.end * 60_000);
+        let answer = cluster
+            .query(STATS)
+            .invoke(("foo.com".into(), from, to))
+            .await;
+        assert_eq!(answer.expect("an answer"), expected, "{minutes:?}");
     }
 }
 

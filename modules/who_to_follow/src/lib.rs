@@ -42,25 +42,11 @@ pub struct WhoToFollow {
     pub ticks_by_hand: bool,
 }
 
-impl Default for WhoToFollow {
-    fn default() -> WhoToFollow {
-        WhoToFollow {
-            suggestions: 300,
-            accounts_per_tick: 15,
-            ticks_by_hand: false,
-        }
-    }
-}
-
 impl Module for WhoToFollow {
     fn define(&self, m: &mut Setup) {
-        let WhoToFollow {
-            suggestions,
-            accounts_per_tick,
-            ticks_by_hand,
-        } = *self;
+        let (suggestions, accounts_per_tick) = (self.suggestions, self.accounts_per_tick);
         m.depot_by(FOLLOWS, |follow| &follow.from);
-        match ticks_by_hand {
+        match self.ticks_by_hand {
             true => drop(m.depot(TICKS, Partition::random()).global()),
             false => m.tick_depot(TICKS, Duration::from_secs(30)),
         }
@@ -70,43 +56,41 @@ impl Module for WhoToFollow {
             .each(move |task, f| followed.key(&f.from).insert(task, &f.to));
         let mut mb = m.microbatch("who-to-follow");
         let (suggested, last) = (mb.pstate(SUGGESTED), mb.pstate(LAST));
+        // An account, with each of those whom another follows.
+        let with = move |task: &Task, account: u64, other: u64| {
+            let others = followed.key(&other).elements(task).into_iter();
+            others.map(move |other| (account, other))
+        };
         mb.source(TICKS)
             .all_partition()
-            .emit(move |task, (), emit| {
+            .flat_map(move |task, ()| {
                 let after = last.get(task).map_or(Bound::Unbounded, Bound::Excluded);
-                let turn = followed
+                let next = followed
                     .range((after, Bound::Unbounded))
                     .first_n(accounts_per_tick);
-                let accounts = turn.keys(task);
+                let accounts = next.keys(task);
                 match accounts.last() {
                     Some(account) if accounts.len() as u64 == accounts_per_tick => {
-                        last.set(task, *account);
+                        last.set(task, *account)
                     }
                     _ => last.reset(task),
                 }
-                for account in accounts {
-                    suggested.remove(task, &account);
-                    for other in followed.key(&account).elements(task) {
-                        emit((account, other));
-                    }
-                }
+                accounts
             })
+            .inspect(move |task, account| suggested.remove(task, account))
+            .flat_map(move |task, account| with(task, account, account))
             .hash_partition_by(|(_, other)| other)
-            .emit(move |task, (account, other), emit| {
-                for candidate in followed.key(&other).elements(task) {
-                    emit((account, candidate));
-                }
-            })
+            .flat_map(move |task, (account, other)| with(task, account, other))
             .group_by_at(|(account, _)| *account, |pair| *pair)
             .agg(|of| of.count())
-            .filter(move |task, ((account, candidate), _)| {
-                account != candidate && !followed.key(account).contains(task, candidate)
+            .filter(move |task, ((account, other), _)| {
+                account != other && !followed.key(account).contains(task, other)
             })
             .group_by(|((account, _), _)| *account)
             .agg(|of| of.top(suggestions, |(_, count)| *count))
             .each(move |task, (account, best)| {
-                let best = best.into_iter().map(|((_, candidate), _)| candidate);
-                suggested.key(&account).set(task, best.collect());
+                let best = best.into_iter().map(|((_, other), _)| other).collect();
+                suggested.key(&account).set(task, best);
             });
     }
 }

@@ -5,5 +5,9 @@ use std::process::ExitCode;
 use who_to_follow::WhoToFollow;
 
 fn main() -> ExitCode {
-    rama::main!(WhoToFollow::default())
+    rama::main!(WhoToFollow {
+        suggestions: 300,
+        accounts_per_tick: 15,
+        ticks_by_hand: false,
+    })
 }

@@ -4,6 +4,7 @@
 //! Relies on in-process clusters of random shape: nothing may depend on the number of tasks.
 
 mod batches;
+mod paths;
 mod queries;
 mod space;
 mod streams;

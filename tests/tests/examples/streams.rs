@@ -1,6 +1,9 @@
 //! Stream topologies: two-sided counts, ack returns, partitioners, an update.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rama::prelude::*;
 
@@ -101,7 +104,8 @@ impl Module for AckReturns {
     }
 }
 
-/// D-19, S-18, R-4.
+/// D-19, S-7, S-18, S-19, S-20, R-4: what is returned saw the event's own writes; who returns nothing is not
+/// in the answer.
 #[tokio::test]
 async fn appends_are_answered_with_what_came_of_them() {
     let cluster = InProcessCluster::random().expect("a cluster");
@@ -113,6 +117,7 @@ async fn appends_are_answered_with_what_came_of_them() {
             .await
             .expect("append");
         assert_eq!(appended.returns["words"]["s"], count);
+        assert!(!appended.returns.contains_key("sums"));
     }
     for (number, sum) in [(3, 9), (5, 25), (10, 100)] {
         let appended = cluster
@@ -202,7 +207,7 @@ impl Module for Updated {
     }
 }
 
-/// T-2, T-5, T-9: the handles of before work after an update; nothing is forgotten.
+/// O-2, T-1, T-2, T-5, T-9: two values with one name are versions of one module; the handles of before work after an update; nothing is forgotten.
 #[tokio::test]
 async fn an_update_changes_code_and_keeps_data_and_handles() {
     let cluster = InProcessCluster::random().expect("a cluster");
@@ -216,5 +221,77 @@ async fn an_update_changes_code_and_keeps_data_and_handles() {
         words.append(&"s".to_owned()).await.expect("append");
         let count = counts.select_one(COUNTS.key("s")).await.expect("select");
         assert_eq!(count, Some(expected));
+    }
+}
+
+const LOG: PState<Map<String, List<String>>> = PState::named("$$log");
+
+/// A record that writes under one key, goes to the other one, writes there, and fails the first time.
+struct Partly {
+    failed: Arc<AtomicBool>,
+    options: fn() -> SourceOptions<rama::Stream>,
+}
+
+impl Module for Partly {
+    fn define(&self, m: &mut Setup) {
+        m.depot_by(PAIRS, |(one, _)| one);
+        let mut s = m.stream("s");
+        let (counts, log, failed) = (s.pstate(COUNTS), s.pstate(LOG), self.failed.clone());
+        s.source_with(PAIRS, (self.options)())
+            .inspect(move |task, (one, other)| {
+                counts.key(one).set(task, 1);
+                log.key(one).append(task, other.clone());
+            })
+            .hash_partition_by(|(_, other)| other)
+            .each(move |task, (one, other)| {
+                counts.key(&other).set(task, 1);
+                log.key(&other).append(task, one);
+                if !failed.swap(true, Ordering::Relaxed) {
+                    task.fail("the first time");
+                }
+            });
+    }
+}
+
+async fn log(cluster: &Cluster, key: &str) -> Vec<String> {
+    let log = cluster.pstate(LOG).select(LOG.key(key).all()).await;
+    log.expect("select")
+}
+
+/// Spec 20.1, S-5, S-10: what was written before the partitioner stays when what is behind it fails; a
+/// retry does all of it again, and without retries nothing more happens.
+#[tokio::test]
+async fn a_record_that_fails_halfway_keeps_its_first_half() {
+    let retried = || SourceOptions::new();
+    let never = || SourceOptions::new().retry_none();
+    let options: [(fn() -> SourceOptions<rama::Stream>, usize); 2] = [(retried, 1), (never, 0)];
+    for (options, retries) in options {
+        let cluster = InProcessCluster::random().expect("a cluster");
+        let failed = Arc::new(AtomicBool::new(false));
+        cluster
+            .launch(Partly { failed, options })
+            .await
+            .expect("launch");
+        let pairs = cluster.depot(PAIRS);
+        let error = pairs
+            .append(&pair("a", "b"))
+            .await
+            .expect_err("it fails at first");
+        assert!(error.to_string().contains("the first time"), "{error}");
+        let mut behind = log(&cluster, "b").await;
+        while behind.len() < retries {
+            cluster.sleep(Duration::from_millis(5)).await;
+            behind = log(&cluster, "b").await;
+        }
+        // What comes later on the same way is done when everything before is.
+        pairs.append(&pair("a", "c")).await.expect("append");
+        let before = vec!["b".to_owned(); 1 + retries];
+        assert_eq!(
+            log(&cluster, "a").await,
+            [before, vec!["c".to_owned()]].concat()
+        );
+        assert_eq!(log(&cluster, "b").await, vec!["a".to_owned(); retries]);
+        let count = cluster.pstate(COUNTS).select_one(COUNTS.key("b")).await;
+        assert_eq!(count.expect("select"), (retries > 0).then_some(1));
     }
 }
