@@ -52,14 +52,24 @@ async fn ranges_are_read_as_the_survey_says() {
     cluster.launch(Totals).await.expect("launch");
     for (product, minute, amount) in BOUGHT {
         let purchase = ("blockbuster".to_owned(), product.to_owned(), minute, amount);
-        cluster.depot(PURCHASES).append(&purchase).await.expect("append");
+        cluster
+            .depot(PURCHASES)
+            .append(&purchase)
+            .await
+            .expect("append");
     }
     let totals = cluster.pstate(TOTALS);
     let store = TOTALS.key("blockbuster");
     let minutes = store.key("witness-for-the-prosecution").range(10..20);
-    let high = totals.select(minutes.filter(ABOVE.with(10))).await.expect("select");
+    let high = totals
+        .select(minutes.filter(ABOVE.with(10)))
+        .await
+        .expect("select");
     assert_eq!(high, [(10, 14), (11, 12), (16, 17)]);
-    let first = totals.select(store.first_n(5).select_keys()).await.expect("select");
+    let first = totals
+        .select(store.first_n(5).select_keys())
+        .await
+        .expect("select");
     let expected = [
         "all-about-eve",
         "inherit-the-wind",
@@ -72,9 +82,16 @@ async fn ranges_are_read_as_the_survey_says() {
     let tasks = cluster.status().modules[0].tasks;
     assert_eq!(cluster.depot(PURCHASES).partitions().expect("known"), tasks);
     assert_eq!(cluster.depot(EVERYTHING).partitions().expect("known"), 1);
-    let appended = cluster.depot(EVERYTHING).partition_info(0).await.expect("info");
+    let appended = cluster
+        .depot(EVERYTHING)
+        .partition_info(0)
+        .await
+        .expect("info");
     assert_eq!(appended, 0..10);
-    let count = cluster.pstate(PURCHASE_COUNT).select_one(PURCHASE_COUNT).await;
+    let count = cluster
+        .pstate(PURCHASE_COUNT)
+        .select_one(PURCHASE_COUNT)
+        .await;
     assert_eq!(count.expect("select"), Some(10));
 }
 
@@ -84,7 +101,10 @@ fn a_pstate_is_tested_without_a_cluster() {
     let totals = TestPState::<Map<String, Map<u32, u64>>>::new();
     let (local, task) = (totals.local(), totals.task());
     for (product, minute, amount) in BOUGHT {
-        local.key(product).key(&minute).modify(task, |total| *total += amount);
+        local
+            .key(product)
+            .key(&minute)
+            .modify(task, |total| *total += amount);
     }
     let client: PState<Map<String, Map<u32, u64>>> = PState::named("$$any");
     let late = client.key("witness-for-the-prosecution").range(12..);
