@@ -12,6 +12,8 @@ use std::rc::Rc;
 
 use rama_wire::{LogId, SpaceId};
 
+use crate::failure;
+
 /// The direction of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -79,6 +81,13 @@ pub trait Access: ReadAccess {
     /// The value that a declared task global has on this task (spec G-1); `None` when it has none.
     fn task_global(&self, _index: u16) -> Option<Rc<dyn Any>> {
         None
+    }
+
+    /// How many partitions an object of another module has; ends the event when that cannot be told.
+    fn partitions_of(&self, module: &str, object: &str) -> u32 {
+        failure::fail(format!(
+            "{object} of {module} is an object of another module, and there is none here"
+        ))
     }
 
     /// Appends an encoded record to the partition of a depot on this task (spec D-30).

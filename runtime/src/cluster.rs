@@ -59,6 +59,7 @@ struct Inner {
 }
 
 /// A cluster's handle that does not keep its connection open.
+#[derive(Clone, Default)]
 pub(crate) struct WeakCluster(Weak<Inner>);
 
 impl WeakCluster {
@@ -222,10 +223,7 @@ impl Cluster {
         let layout = &running.layout;
         let mut sources = layout.topologies[usize::from(index)].sources.iter();
         let named = |source: &SourceLayout| &layout.depots[usize::from(source.depot)];
-        let found = sources.position(|source| {
-            let found = named(source);
-            found.name == depot && found.tick.is_none()
-        });
+        let found = sources.position(|source| source.name == depot && named(source).tick.is_none());
         let Some(source) = found else {
             return Err(Error::not_found(format!(
                 "topology {topology} of {module} has no source {depot} with records"

@@ -304,6 +304,10 @@ impl<E: Env> Access for EventContext<E> {
         self.globals.get()?.get(index)
     }
 
+    fn partitions_of(&self, module: &str, object: &str) -> u32 {
+        self.layout.partitions_of(module, object)
+    }
+
     fn append(&self, depot: LogId, record: &[u8]) {
         self.appends.push((&self.layout, self.task), depot, record);
     }

@@ -13,6 +13,7 @@ mod grouped;
 mod join;
 mod joint;
 mod meet;
+mod mirrored;
 mod steps;
 mod temporary;
 mod waiting;

@@ -21,6 +21,7 @@ use crate::depot_def::{Placement, PlacementError, RecordDesc};
 use crate::external::ExternalDef;
 use crate::gather::GatherDef;
 use crate::graph::{Graph, Place};
+use crate::mirror::{CopyDef, MirrorDef};
 use crate::module::Module;
 use crate::plan::Functions;
 use crate::query_def::QueryDef;
@@ -53,6 +54,10 @@ pub struct Definition {
     pub externals: Vec<ExternalDef>,
     /// Query topologies in the order of declaration.
     pub queries: Vec<QueryDef>,
+    /// Objects of other modules that it uses.
+    pub mirrors: Vec<MirrorDef>,
+    /// What its topologies keep of mirror depots.
+    pub copies: Vec<CopyDef>,
 }
 
 impl Definition {
@@ -69,7 +74,7 @@ impl Definition {
     /// The depots that the author declared: those of the engine left out.
     pub fn declared_depots(&self) -> impl Iterator<Item = &DepotDef> {
         let depots = self.depots.iter();
-        depots.filter(|depot| depot.kind != DepotKind::DeadLetters)
+        depots.filter(|depot| !matches!(depot.kind, DepotKind::DeadLetters | DepotKind::Mirror))
     }
 
     /// The depot called `name`.
@@ -109,6 +114,8 @@ pub enum DepotKind {
     },
     /// The engine's own: records that a source of a topology gave up on.
     DeadLetters,
+    /// The engine's own: a topology's copy of a depot of another module.
+    Mirror,
 }
 
 impl DepotKind {
@@ -119,6 +126,7 @@ impl DepotKind {
             DepotKind::Global => "global depot",
             DepotKind::Tick { .. } => "tick depot",
             DepotKind::DeadLetters => "dead-letter depot",
+            DepotKind::Mirror => "mirror depot",
         }
     }
 
@@ -126,7 +134,10 @@ impl DepotKind {
     pub fn tick(self) -> Option<Duration> {
         match self {
             DepotKind::Tick { every_ms } => Some(Duration::from_millis(every_ms)),
-            DepotKind::Partitioned | DepotKind::Global | DepotKind::DeadLetters => None,
+            DepotKind::Partitioned
+            | DepotKind::Global
+            | DepotKind::DeadLetters
+            | DepotKind::Mirror => None,
         }
     }
 }
@@ -152,7 +163,7 @@ impl DepotDef {
     /// How many partitions it has on a module of `tasks` tasks.
     pub fn partitions(&self, tasks: u32) -> u32 {
         match self.kind {
-            DepotKind::Partitioned | DepotKind::DeadLetters => tasks,
+            DepotKind::Partitioned | DepotKind::DeadLetters | DepotKind::Mirror => tasks,
             DepotKind::Global | DepotKind::Tick { .. } => 1,
         }
     }
@@ -247,9 +258,9 @@ impl fmt::Debug for TopologyDef {
 /// A depot that a topology consumes.
 #[derive(Clone)]
 pub struct SourceDef {
-    /// Name of the depot.
+    /// Name of the depot; of a mirror `*module/depot`.
     pub depot: String,
-    /// Provisional id of the depot.
+    /// Provisional id of the depot; of a mirror that of the topology's copy.
     pub log: LogId,
     /// Where it starts when it is new.
     pub start: Start,

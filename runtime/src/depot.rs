@@ -270,6 +270,7 @@ pub(crate) fn announce_growth<E: Env>(thread: &Thread<E>) {
         let range = state.partition.log_range(layout.log);
         let (start, end) = (range.start, range.end);
         thread.metrics.set_depot(depot, task, start, end);
+        thread.pulls.on_growth(task, depot);
         for &(topology, source) in &layout.consumers {
             let found = &thread.layout.topologies[usize::from(topology)];
             match found.kind {

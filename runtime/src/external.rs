@@ -92,7 +92,7 @@ pub struct ExternalDef {
 impl ExternalDef {
     pub(crate) fn new<D: ExternalDepot>(log: LogId, start: Start, depot: D) -> ExternalDef {
         let depot = Arc::new(Encoding {
-            depot,
+            depot: Arc::new(depot),
             record: PhantomData,
         });
         ExternalDef { log, start, depot }
@@ -111,15 +111,14 @@ impl fmt::Debug for ExternalDef {
 /// An external depot whose records are bytes.
 pub(crate) trait Erased: Send + Sync {
     fn partitions(&self) -> Fetching<u32>;
-    fn start_offset(&self, partition: u32) -> Fetching<u64>;
-    fn end_offset(&self, partition: u32) -> Fetching<u64>;
-    fn offset_after(&self, partition: u32, time_ms: u64) -> Fetching<Option<u64>>;
+    /// Where a partition that is new begins, at the wall clock `now_ms`.
+    fn begin(&self, partition: u32, start: Start, now_ms: u64) -> Fetching<u64>;
     /// The records, and the offset to ask for next.
     fn fetch(&self, partition: u32, from: u64, most: usize) -> Fetching<(Records, u64)>;
 }
 
 struct Encoding<D: ExternalDepot> {
-    depot: D,
+    depot: Arc<D>,
     record: PhantomData<fn() -> D::Record>,
 }
 
@@ -128,16 +127,31 @@ impl<D: ExternalDepot> Erased for Encoding<D> {
         self.depot.partitions()
     }
 
-    fn start_offset(&self, partition: u32) -> Fetching<u64> {
-        self.depot.start_offset(partition)
-    }
-
-    fn end_offset(&self, partition: u32) -> Fetching<u64> {
-        self.depot.end_offset(partition)
-    }
-
-    fn offset_after(&self, partition: u32, time_ms: u64) -> Fetching<Option<u64>> {
-        self.depot.offset_after(partition, time_ms)
+    fn begin(&self, partition: u32, start: Start, now_ms: u64) -> Fetching<u64> {
+        let depot = self.depot.clone();
+        let time_ms = match start {
+            Start::Beginning => return depot.start_offset(partition),
+            Start::End => return depot.end_offset(partition),
+            Start::Offset(offset) => return Box::pin(std::future::ready(Ok(offset))),
+            Start::RecordsAgo(count) => {
+                return Box::pin(async move {
+                    let start = depot.start_offset(partition).await?;
+                    let end = depot.end_offset(partition).await?;
+                    Ok(end.saturating_sub(count).max(start))
+                });
+            }
+            Start::Timestamp(time_ms) => time_ms,
+            Start::Ago(age) => {
+                let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+                now_ms.saturating_sub(age_ms)
+            }
+        };
+        Box::pin(async move {
+            match depot.offset_after(partition, time_ms).await? {
+                Some(offset) => Ok(offset),
+                None => depot.end_offset(partition).await,
+            }
+        })
     }
 
     fn fetch(&self, partition: u32, from: u64, most: usize) -> Fetching<(Records, u64)> {

@@ -67,6 +67,8 @@ pub enum NodeKind {
     Query,
     /// A record is appended for each value.
     Append,
+    /// A PState of another module is read for each value.
+    Select,
     /// Values end here.
     Each,
     /// The answer of a query.
@@ -104,6 +106,7 @@ impl NodeKind {
             NodeKind::MapAsync => "map_async",
             NodeKind::Query => "query",
             NodeKind::Append => "append",
+            NodeKind::Select => "select",
             NodeKind::Each => "each",
             NodeKind::Answer => "answer",
         }
@@ -127,6 +130,7 @@ impl NodeKind {
                 | NodeKind::MapAsync
                 | NodeKind::Query
                 | NodeKind::Append
+                | NodeKind::Select
         )
     }
 }

@@ -179,9 +179,19 @@ impl InProcessCluster {
     ///
     /// # Errors
     /// `Invalid` with every mistake in its definition; `Rejected` when the data was written by
-    /// another shape of it, with the old and the new one and what to do.
+    /// another shape of it, with the old and the new one and what to do, or when what it uses of
+    /// other modules is not there (spec X-9).
     pub async fn launch(&self, module: impl Module) -> Result<()> {
         self.launch_dyn(&module).await
+    }
+
+    /// The same with another number of tasks than the cluster's: a power of two, fixed for the life of
+    /// the module's data.
+    ///
+    /// # Errors
+    /// As [`InProcessCluster::launch`].
+    pub async fn launch_with_tasks(&self, module: impl Module, tasks: u32) -> Result<()> {
+        self.launcher.launch(define(&module)?, tasks).await
     }
 
     /// The same for a module chosen at run time.
@@ -196,7 +206,8 @@ impl InProcessCluster {
     /// work are processed again as after a restart.
     ///
     /// # Errors
-    /// As [`InProcessCluster::launch`]; a refused update leaves the module as it runs.
+    /// As [`InProcessCluster::launch`]; `Rejected`, too, when another module uses what the new code
+    /// would not have (spec X-9). A refused update leaves the module as it runs.
     pub async fn update(&self, module: impl Module) -> Result<()> {
         self.launcher.update(define(&module)?).await
     }
@@ -242,7 +253,7 @@ impl InProcessCluster {
     /// Stops a module and removes its data.
     ///
     /// # Errors
-    /// `NotFound`, or `Storage`.
+    /// `Rejected` while other modules use it, with their names (spec X-9); `NotFound`, or `Storage`.
     pub async fn destroy(&self, module: &str) -> Result<()> {
         self.launcher.destroy(module).await
     }

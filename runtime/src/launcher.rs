@@ -26,6 +26,7 @@ use crate::layout::{self, Layout};
 use crate::limits;
 use crate::message::{Control, Message, Post, Sending};
 use crate::metrics::ModuleMetrics;
+use crate::mirror::{self, CopyDef};
 use crate::remote::link::Links;
 use crate::task_thread::{self, ThreadStart};
 use crate::tuning::Tuning;
@@ -135,12 +136,17 @@ impl<E: Env> Launcher<E> {
                 limits::TASKS_MAX
             )));
         }
+        if self.knows_all() {
+            let over_data = self.catalog.lock().await.modules.contains_key(&name);
+            mirror::check(&self.cluster, &definition, over_data)?;
+        }
         let entry = self
             .reconcile(&layout::declared(&definition, tasks, threads))
             .await?;
         let dir = self.dir.join(&entry.directory);
         let mut layout = Layout::new(definition, &entry);
         layout.clock = self.cluster.clock();
+        layout.others = self.cluster.downgrade();
         let layout = Arc::new(layout);
         let settings = self.settings(&name);
         let tuning = Tuning::of(&layout, &settings);
@@ -270,21 +276,57 @@ impl<E: Env> Launcher<E> {
     /// Stops a module and starts other code over its data (T-2).
     pub(crate) async fn update(&self, definition: Definition) -> Result<()> {
         let name = definition.module.clone();
-        let tasks = self.cluster.running(&name)?.layout.tasks;
+        let before = self.cluster.running(&name)?;
+        let tasks = before.layout.tasks;
         let threads = self.threads(tasks);
         // A refused update leaves the module as it runs.
+        if self.knows_all() {
+            mirror::check(&self.cluster, &definition, false)?;
+            mirror::check_dependents(&self.cluster, &definition)?;
+        }
         self.catalog
             .lock()
             .await
             .clone()
             .reconcile(&layout::declared(&definition, tasks, threads))?;
         self.stop(&name).await?;
+        self.release(&before.layout.definition, &definition.copies)
+            .await;
         self.launch(definition, tasks).await
+    }
+
+    /// Whether every module of the cluster runs in this process.
+    fn knows_all(&self) -> bool {
+        self.part.is_none()
+    }
+
+    /// Lets go of what other modules keep for topologies of a module that is stopped, but for those
+    /// that `stay`.
+    async fn release(&self, stopped: &Definition, stay: &[CopyDef]) {
+        for copy in &stopped.copies {
+            if !stay.iter().any(|other| other.is_same(copy))
+                && let Err(error) = mirror::release(&self.cluster, &stopped.module, copy).await
+            {
+                let (depot, other) = (&copy.depot, &copy.module);
+                tracing::warn!(%error, %depot, module = %other, "records stay for a mirror that is gone");
+            }
+        }
     }
 
     /// Stops a module and removes its data.
     pub(crate) async fn destroy(&self, module: &str) -> Result<()> {
+        let dependents = mirror::dependents(&self.cluster, module);
+        if !dependents.is_empty() {
+            let names: Vec<&str> = dependents.keys().map(String::as_str).collect();
+            return Err(Error::rejected(format!(
+                "could not destroy module {module}: it is used by {}; update them so that they use \
+                 it no more, or destroy them first",
+                names.join(", ")
+            )));
+        }
+        let running = self.cluster.running(module)?;
         self.stop(module).await?;
+        self.release(&running.layout.definition, &[]).await;
         self.cluster.remove(module);
         self.options.forget(module);
         let mut catalog = self.catalog.lock().await;

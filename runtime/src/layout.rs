@@ -16,9 +16,11 @@ use rama_wire::{LogId, SpaceId};
 
 use crate::catalog::{Declared, DeclaredObject, ModuleEntry};
 use crate::clock::Clock;
+use crate::cluster::WeakCluster;
 use crate::dead_letters;
-use crate::definition::Definition;
-use crate::failure::{EventFailure, raise};
+use crate::definition::{Definition, DepotKind};
+use crate::error::Error;
+use crate::failure::{self, EventFailure, raise};
 use crate::gather::{GatherDef, Reach};
 use crate::query_def::QueryDef;
 use crate::stage::{SourceStage, Stage};
@@ -36,6 +38,8 @@ pub(crate) struct Layout {
     pub(crate) definition: Definition,
     /// What author code is told of the time.
     pub(crate) clock: Arc<Clock>,
+    /// The way to other modules.
+    pub(crate) others: WeakCluster,
     /// Index of a PState by its provisional id.
     by_space: BTreeMap<SpaceId, u16>,
     /// Index of a depot by its provisional id.
@@ -95,6 +99,8 @@ impl QueryLayout {
 }
 
 pub(crate) struct SourceLayout {
+    /// The depot's name; of a mirror `*module/depot`.
+    pub(crate) name: String,
     /// Index of the depot.
     pub(crate) depot: u16,
     /// Durable id: the depot's on disk.
@@ -174,6 +180,7 @@ impl Layout {
             by_space: by_space.collect(),
             definition,
             clock: Arc::default(),
+            others: WeakCluster::default(),
         };
         layout.depots = layout.depot_layouts(entry);
         layout.pstates = layout.pstate_layouts(entry);
@@ -214,11 +221,18 @@ impl Layout {
                 let depot = self.by_log[&source.log];
                 let letters = dead_letters::name(&topology.name, &source.depot);
                 let letters = self.depots.iter().position(|depot| depot.name == letters);
+                let mirrored = self.definition.depots[usize::from(depot)].kind == DepotKind::Mirror;
                 SourceLayout {
+                    name: source.depot.clone(),
                     depot,
                     dead_letters: letters.map(|index| index as u16),
                     id: self.depots[usize::from(depot)].log.0,
-                    start: source.start,
+                    // A copy begins where the source does.
+                    start: if mirrored {
+                        Start::Beginning
+                    } else {
+                        source.start
+                    },
                     retry: source.retry,
                     policy: source.policy,
                     ack_aggregate: source.ack_aggregate.clone(),
@@ -265,6 +279,14 @@ impl Layout {
                 message: error.to_string(),
             })
         })
+    }
+
+    /// How many partitions an object of another module has; ends the event when that cannot be told.
+    pub(crate) fn partitions_of(&self, module: &str, object: &str) -> u32 {
+        let ended = || Error::unavailable("this process ends");
+        let others = self.others.upgrade().ok_or_else(ended);
+        let partitions = others.and_then(|others| others.partitions_of(module, object));
+        partitions.unwrap_or_else(|error| failure::fail(error))
     }
 
     /// The index of the PState with a provisional id.

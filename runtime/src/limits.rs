@@ -21,6 +21,9 @@ pub const EXTERNAL_FETCH_MAX: usize = 4096;
 /// Records taken from outside on a task that a topology has not processed, before no more are taken.
 pub const EXTERNAL_BACKLOG_MAX: u64 = 64 * 1024;
 
+/// Bytes of the name by which a mirror is known to the module it reads from.
+pub const MIRROR_NAME_BYTES_MAX: usize = 1024;
+
 /// Bytes of records that one run of a source stage may take.
 pub const SOURCE_SLICE_BYTES: usize = 256 * 1024;
 

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::definition::{Definition, DepotDef, DepotKind, PStateDef, SourceDef, TopologyDef};
 use crate::depot_def::RecordDesc;
+use crate::mirror::MirrorDef;
 use crate::query_def::QueryDef;
 use crate::topology_def::{Start, TopologyKind};
 
@@ -33,6 +34,7 @@ impl Definition {
             "pstates": self.pstates.iter().map(pstate).collect::<Vec<_>>(),
             "topologies": self.topologies.iter().map(topology).collect::<Vec<_>>(),
             "queries": self.queries.iter().map(query).collect::<Vec<_>>(),
+            "mirrors": self.mirrors.iter().map(mirror).collect::<Vec<_>>(),
         })
     }
 }
@@ -89,6 +91,18 @@ fn query(query: &QueryDef) -> Value {
         "stages": query.stages.len(),
         "graph": query.graph,
         "place": query.place,
+    })
+}
+
+fn mirror(mirror: &MirrorDef) -> Value {
+    let types = mirror.object.fingerprints();
+    json!({
+        "module": mirror.module,
+        "kind": mirror.object.kind(),
+        "name": mirror.object.name(),
+        "type": mirror.object.types(),
+        "types": types.into_iter().map(fingerprint).collect::<Vec<_>>(),
+        "place": mirror.place,
     })
 }
 

@@ -200,6 +200,14 @@ pub(crate) enum ClientRequest {
         args: Vec<u8>,
         reply: Reply<Vec<u8>>,
     },
+    /// What a mirror in another module asks of a depot partition.
+    Mirror {
+        task: u32,
+        depot: u16,
+        /// Who asks.
+        consumer: String,
+        request: crate::mirror::Request,
+    },
     /// Lists or drops dead letters of this task.
     DeadLetters {
         task: u32,
@@ -344,6 +352,7 @@ impl ClientRequest {
             ClientRequest::Select { reply, .. } => reply.is_canceled(),
             ClientRequest::Follow { subscription, .. } => subscription.is_over(),
             ClientRequest::Invoke { reply, .. } => reply.is_canceled(),
+            ClientRequest::Mirror { request, .. } => request.is_forgotten(),
             ClientRequest::DeadLetters { request, .. } => request.is_forgotten(),
         }
     }

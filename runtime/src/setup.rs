@@ -9,6 +9,7 @@ mod check;
 mod draft;
 mod external;
 mod globals;
+mod mirrors;
 mod options;
 
 use std::cell::RefCell;
@@ -23,6 +24,7 @@ use crate::dataflow::{Begin, Entrance, Flow, Steps};
 use crate::definition::{Definition, DefinitionError, DepotKind, KeyPlacement};
 use crate::depot_def::{Depot, DepotHandle, Partition, PlacementError, RecordDesc};
 use crate::graph::Place;
+use crate::mirror::SourceDepot;
 use crate::plan::{Function, FunctionDef};
 use crate::pstate::{LocalPState, PState};
 use crate::query_def::Query;
@@ -31,6 +33,8 @@ use crate::topology_def::{Asked, Consumes, Microbatch, SourceOptions, Stream};
 
 pub(crate) use chain::Chain;
 use draft::{DepotDraft, Draft, Kinded, QueryDraft, TopologyDraft};
+
+pub use mirrors::Mirrors;
 
 /// Where a module declares its depots and topologies.
 pub struct Setup {
@@ -267,21 +271,22 @@ impl<K: Consumes> Topology<K> {
             .declare_pstate(self.index, pstate, Some(place))
     }
 
-    /// Consumes a depot, with the default [`SourceOptions`]. Steps follow.
+    /// Consumes a depot of the module, or of another one ([`Setup::mirror`]), with the default
+    /// [`SourceOptions`]. Steps follow.
     ///
     /// A topology may have several sources, each with a chain of its own (spec S-1, M-11).
     #[track_caller]
-    pub fn source<T: Record + Send>(&mut self, depot: Depot<T>) -> Flow<K, T, Begin, T> {
+    pub fn source<D: SourceDepot>(&mut self, depot: D) -> Flow<K, D::Record, Begin, D::Record> {
         self.source_with(depot, SourceOptions::new())
     }
 
     /// Consumes a depot, as `options` say.
     #[track_caller]
-    pub fn source_with<T: Record + Send>(
+    pub fn source_with<D: SourceDepot>(
         &mut self,
-        depot: Depot<T>,
+        depot: D,
         options: SourceOptions<K>,
-    ) -> Flow<K, T, Begin, T> {
+    ) -> Flow<K, D::Record, Begin, D::Record> {
         Flow::begin(Chain::source(&self.draft, self.index, depot, options))
     }
 }

@@ -9,6 +9,7 @@
 mod faults;
 mod links;
 mod options;
+mod timer;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -20,10 +21,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_channel::{mpsc, oneshot};
-use futures_util::StreamExt;
-use futures_util::future::{BoxFuture, Either, join_all, select, try_join_all};
-use futures_util::stream::FuturesUnordered;
+use futures_util::future::{Either, join_all, select, try_join_all};
 use rama_io::sim::{self, ProcessId, Sim, SimConfig, SimEnv};
 use rama_io::{Category, Env};
 use rama_storage::GroupOptions;
@@ -32,7 +30,7 @@ use crate::catalog::Catalog;
 use crate::cluster::{Cluster, Running};
 use crate::definition::Definition;
 use crate::error::{Error, ErrorKind, Result};
-use crate::host::{self, Hosts, Timer};
+use crate::host::{self, Hosts};
 use crate::in_process_cluster::define;
 use crate::launcher::{Launcher, Part, client_post, open_catalog};
 use crate::layout::{self, Layout};
@@ -43,6 +41,7 @@ use crate::options::Settings;
 pub use faults::Faults;
 
 use links::SimLinks;
+use timer::{SimTimer, serve_timers};
 
 /// How often a supervisor looks at its process.
 const SUPERVISION: Duration = Duration::from_millis(2);
@@ -65,7 +64,9 @@ pub struct Simulation {
     machines: u32,
     faults: Faults,
     time_budget: Duration,
-    options: Settings,
+    pub(crate) options: Settings,
+    /// Launched before the one that is run.
+    others: Vec<(Definition, u32)>,
     #[cfg(any(test, feature = "mutants"))]
     mutant: Option<crate::mutants::Mutant>,
 }
@@ -94,6 +95,7 @@ impl Simulation {
             faults: Faults::none(),
             time_budget: Duration::from_secs(600),
             options: Settings::new(),
+            others: Vec::new(),
             #[cfg(any(test, feature = "mutants"))]
             mutant: None,
         }
@@ -130,7 +132,18 @@ impl Simulation {
         self
     }
 
-    /// Dynamic options of the module from its first moment.
+    /// Another module of the cluster, with so many tasks, launched before the one that is run and
+    /// before those added later. With several modules there is one machine.
+    ///
+    /// # Panics
+    /// When its definition has mistakes.
+    pub fn beside(mut self, module: impl Module, tasks: u32) -> Simulation {
+        let definition = define(&module).unwrap_or_else(|error| panic!("{error}"));
+        self.others.push((definition, tasks));
+        self
+    }
+
+    /// Dynamic options of each module from its first moment.
     pub fn options(mut self, options: Settings) -> Simulation {
         self.options = options;
         self
@@ -180,14 +193,18 @@ impl Simulation {
         if self.machines > 1 {
             self.faults.disk = self.faults.disk.without_errors();
         }
+        assert!(
+            self.machines == 1 || self.others.is_empty(),
+            "several modules are simulated on one machine"
+        );
         let definition = define(&module).unwrap_or_else(|error| panic!("{error}"));
         let mut config = SimConfig::with_faults(self.faults.disk);
         config.time_budget = self.time_budget;
         #[cfg(any(test, feature = "mutants"))]
         let _mutant = self.activate_mutant();
         let sim = Sim::new(self.seed, config);
-        let (timer, timers) = mpsc::unbounded();
-        let world = Rc::new(World::new(&sim, self, definition, SimTimer(timer)));
+        let (timer, timers) = SimTimer::new();
+        let world = Rc::new(World::new(&sim, self, definition, timer));
         let cluster = SimulatedCluster {
             world: world.clone(),
         };
@@ -283,7 +300,7 @@ impl SimulatedCluster {
         }
     }
 
-    /// Stops the module as an operator does and starts other code, or the same, over its data
+    /// Stops a module as an operator does and starts other code, or the same, over its data
     /// (T-2). To be called when it is [calm](SimulatedCluster::calm).
     ///
     /// # Errors
@@ -297,11 +314,25 @@ impl SimulatedCluster {
         let [machine] = &world.machines[..] else {
             panic!("an update of a simulation wants one machine");
         };
-        world.definition.replace(definition.clone());
         let launcher = machine.launcher.take().expect("a calm machine is up");
-        let updated = launcher.update(definition).await;
+        let updated = launcher.update(definition.clone()).await;
         machine.launcher.replace(Some(launcher));
-        updated
+        updated?;
+        let mut all = world.definitions.borrow_mut();
+        let mut all = all.iter_mut().map(|(old, _)| old);
+        let old = all.find(|old| old.module == definition.module);
+        *old.expect("it was launched") = definition;
+        Ok(())
+    }
+
+    /// Stops a module as an operator does; an update starts it again.
+    #[cfg(test)]
+    pub(crate) async fn stop_module(&self, module: &str) -> Result<()> {
+        let machine = &self.world.machines[0];
+        let launcher = machine.launcher.take().expect("a calm machine is up");
+        let stopped = launcher.stop(module).await;
+        machine.launcher.replace(Some(launcher));
+        stopped
     }
 
     /// Changes what disks do from now on, the machine's own power cuts aside.
@@ -335,7 +366,8 @@ struct World {
     sim: Sim,
     machines: Vec<Machine>,
     settings: Simulation,
-    definition: RefCell<Definition>,
+    /// In the order in which they are launched.
+    definitions: RefCell<Vec<(Definition, u32)>>,
     options: RefCell<Settings>,
     /// What the test holds.
     cluster: Cluster,
@@ -359,6 +391,8 @@ struct Machine {
 
 impl World {
     fn new(sim: &Sim, settings: Simulation, definition: Definition, timer: SimTimer) -> World {
+        let mut definitions = settings.others.clone();
+        definitions.push((definition, settings.tasks));
         let timer = Arc::new(timer);
         let cluster = Cluster::new(cluster_id(&settings), settings.seed, timer.clone());
         let machine = |index: u32| Machine {
@@ -374,7 +408,7 @@ impl World {
             links: Arc::new(SimLinks::new(sim, settings.faults.link_breaks_one_in)),
             options: RefCell::new(settings.options.clone()),
             settings,
-            definition: RefCell::new(definition),
+            definitions: RefCell::new(definitions),
             cluster,
             timer,
             metrics: RefCell::new(None),
@@ -384,9 +418,16 @@ impl World {
         }
     }
 
-    /// Completes when the module was up once: names are known from then on.
+    /// The module that is run.
+    fn module(&self) -> String {
+        let definitions = self.definitions.borrow();
+        let (definition, _) = definitions.last().expect("one is run");
+        definition.module.clone()
+    }
+
+    /// Completes when all modules were up once: names are known from then on.
     async fn launched(&self) {
-        while self.cluster.modules().is_empty() {
+        while self.cluster.modules().len() < self.definitions.borrow().len() {
             self.sim.sleep(Duration::from_millis(1)).await;
         }
     }
@@ -400,10 +441,11 @@ impl World {
         let machines = self.machines.iter().map(|machine| self.keep_up(machine));
         try_join_all(machines).await?;
         self.links.calm();
-        let module = self.definition.borrow().module.clone();
-        // A thread answers when the client's link to it is up again.
-        while self.cluster.dead_letters(&module).await.is_err() {
-            self.sim.sleep(Duration::from_millis(10)).await;
+        for module in self.cluster.modules() {
+            // A thread answers when the client's link to it is up again.
+            while self.cluster.dead_letters(&module).await.is_err() {
+                self.sim.sleep(Duration::from_millis(10)).await;
+            }
         }
         self.calm.set(true);
         std::future::pending().await
@@ -514,11 +556,13 @@ impl World {
                 metrics: self.metrics.borrow().clone(),
             });
         }
-        let definition = self.definition.borrow().clone();
-        let module = definition.module.clone();
-        launcher.launch(definition, self.settings.tasks).await?;
-        let options = self.options.borrow().clone();
-        drop(launcher.change_settings(&module, |settings| *settings = options));
+        let definitions = self.definitions.borrow().clone();
+        for (definition, tasks) in definitions {
+            let module = definition.module.clone();
+            launcher.launch(definition, tasks).await?;
+            let options = self.options.borrow().clone();
+            drop(launcher.change_settings(&module, |settings| *settings = options));
+        }
         machine.launcher.replace(Some(launcher));
         Ok(())
     }
@@ -526,8 +570,8 @@ impl World {
     /// Gives the test's handle a way to every thread, from a machine that never fails.
     fn connect_client(&self) {
         let threads = self.settings.threads;
-        let definition = self.definition.borrow().clone();
-        let declared = layout::declared(&definition, self.settings.tasks, threads);
+        let (definition, tasks) = self.definitions.borrow()[0].clone();
+        let declared = layout::declared(&definition, tasks, threads);
         let entry = Catalog::new(cluster_id(&self.settings))
             .reconcile(&declared)
             .unwrap_or_else(|error| panic!("{error:#}"));
@@ -543,41 +587,6 @@ impl World {
 
 fn cluster_id(settings: &Simulation) -> u128 {
     u128::from(settings.seed) << 64 | 1
-}
-
-type Alarm = (Duration, oneshot::Sender<()>);
-
-/// Sleeps in virtual time, from anywhere.
-struct SimTimer(mpsc::UnboundedSender<Alarm>);
-
-/// Runs beside the test, never ends.
-async fn serve_timers(sim: Sim, mut requests: mpsc::UnboundedReceiver<Alarm>) -> Infallible {
-    let mut sleeping = FuturesUnordered::new();
-    loop {
-        let request = match select(requests.next(), sleeping.next()).await {
-            Either::Left((request, _)) => request,
-            Either::Right((Some(()), _)) => continue,
-            Either::Right((None, requests)) => requests.await,
-        };
-        let Some((duration, done)) = request else {
-            return std::future::pending().await;
-        };
-        let sleep = sim.sleep(duration);
-        sleeping.push(async move {
-            sleep.await;
-            let _ = done.send(());
-        });
-    }
-}
-
-impl Timer for SimTimer {
-    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        let (done, slept) = oneshot::channel();
-        let _ = self.0.unbounded_send((duration, done));
-        Box::pin(async move {
-            let _ = slept.await;
-        })
-    }
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ pub(crate) fn key(topology: &TopologyLayout, source: &SourceLayout) -> [u8; 5] {
 }
 
 /// The first offset of a partition that a new source reads.
-async fn offset<E: Env>(
+pub(crate) async fn offset<E: Env>(
     env: &E,
     partition: &Partition<E>,
     log: LogId,

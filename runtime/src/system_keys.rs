@@ -16,6 +16,7 @@
 //! 'c' slot source                 how far a microbatch has committed a source      u64 LE
 //! 'x' log partition               where to go on in an external partition          u64 LE
 //! 'z' log offset                  bytes of the records before the offset          u64 LE
+//! 'h' log consumer                what a mirror of another module needs            u64 LE
 //! 'o' log partition offset        an open dead letter: its offset in that log     u64 LE
 //! ```
 
@@ -57,6 +58,18 @@ pub(crate) fn external(log: LogId, partition: u32) -> [u8; 7] {
     key[1..3].copy_from_slice(&log.0.to_be_bytes());
     key[3..].copy_from_slice(&partition.to_be_bytes());
     key
+}
+
+/// From where on a mirror in another module needs the records of a log.
+pub(crate) fn mirror(log: LogId, consumer: &str) -> Vec<u8> {
+    let [a, b] = log.0.to_be_bytes();
+    [&[b'h', a, b], consumer.as_bytes()].concat()
+}
+
+/// The range of all mirrors of one log: no name has the last byte in it.
+pub(crate) fn mirrors_of(log: LogId) -> ([u8; 3], [u8; 4]) {
+    let [a, b] = log.0.to_be_bytes();
+    ([b'h', a, b], [b'h', a, b, 0xff])
 }
 
 /// The bytes of the records of a log before an offset.

@@ -34,6 +34,7 @@ use crate::limits;
 use crate::message::{ClientRequest, Message, Post, Records};
 use crate::metrics::ModuleMetrics;
 use crate::microbatch_driver::{self, Coordinating, CoordinatorEvent, Participating};
+use crate::mirror::{self, Pulls};
 use crate::plan::Plan;
 use crate::processed;
 use crate::producers::Producers;
@@ -80,6 +81,8 @@ pub(crate) struct Thread<E: Env> {
     loops: RefCell<Vec<AbortHandle>>,
     /// Futures of author code.
     pub(crate) waits: Waits,
+    /// Mirrors in other modules.
+    pub(crate) pulls: Pulls,
 }
 
 /// One task of the thread.
@@ -457,6 +460,12 @@ fn serve_client<E: Env>(thread: &Rc<Thread<E>>, request: ClientRequest) {
                 let _ = reply.send(read);
             });
         }
+        ClientRequest::Mirror {
+            task,
+            depot,
+            consumer,
+            request,
+        } => mirror::serve(thread, (task, depot, consumer), request),
         ClientRequest::DeadLetters { task, request } => {
             let thread_of = thread.clone();
             thread.env.spawn(Category::Client, async move {

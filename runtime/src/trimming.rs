@@ -2,9 +2,9 @@
 //!
 //! Relies on the log for durability: the new start of a partition is an entry like any other, so
 //! that a crash comes before or after it. Segments are removed whole, when nothing in them is
-//! needed any more. What must stay true: a record that a topology of the module still needs stays,
-//! unless the depot's options say that nobody is waited for (D-39); the newest records that the
-//! options want kept are there (D-37).
+//! needed any more. What must stay true: a record that a topology of the module or a mirror in
+//! another one still needs stays, unless the depot's options say that nobody is waited for (D-39);
+//! the newest records that the options want kept are there (D-37).
 
 mod bytes;
 
@@ -12,8 +12,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rama_core::options::{
-    DEPOT_EXCESS, DEPOT_MAX_AGE, DEPOT_MAX_BYTES, DEPOT_MAX_ENTRIES, DEPOT_TRIM_COORDINATE, Level,
-    Settings,
+    DEPOT_EXCESS, DEPOT_MAX_AGE, DEPOT_MAX_BYTES, DEPOT_MAX_ENTRIES, DEPOT_TRIM_COORDINATE,
+    DEPOT_TRIM_COORDINATE_REMOTE, Level, Settings,
 };
 use rama_io::Env;
 use rama_storage::lsm::WriteBatch;
@@ -24,6 +24,7 @@ use crate::definition::DepotKind;
 use crate::depot;
 use crate::error::Result;
 use crate::layout::Layout;
+use crate::mirror;
 use crate::processed;
 use crate::task_thread::Thread;
 
@@ -37,6 +38,8 @@ pub(crate) struct Retention {
     excess_percent: u64,
     /// Whether the topologies of the module are waited for.
     coordinated: bool,
+    /// Whether mirrors in other modules are.
+    coordinated_remotely: bool,
 }
 
 impl Retention {
@@ -48,6 +51,16 @@ impl Retention {
             age_ms: settings.whole(&DEPOT_MAX_AGE, depot),
             excess_percent: settings.whole(&DEPOT_EXCESS, depot),
             coordinated: settings.switch(&DEPOT_TRIM_COORDINATE, depot),
+            coordinated_remotely: settings.switch(&DEPOT_TRIM_COORDINATE_REMOTE, depot),
+        }
+    }
+
+    /// For a copy of records that are elsewhere, too: what is processed goes at once.
+    pub(crate) fn of_copy() -> Retention {
+        Retention {
+            entries: 1,
+            coordinated: true,
+            ..Retention::default()
         }
     }
 
@@ -119,10 +132,13 @@ async fn trim<E: Env>(thread: &Rc<Thread<E>>, task: u32, depot: u16) -> Result<(
     let Some(wanted) = excess(thread, task, log, retention).await? else {
         return Ok(());
     };
-    let before = match retention.coordinated {
-        true => wanted.min(consumed(thread, task, depot)?),
-        false => wanted,
-    };
+    let mut before = wanted;
+    if retention.coordinated {
+        before = before.min(consumed(thread, task, depot)?);
+    }
+    if retention.coordinated_remotely {
+        before = before.min(mirror::held(thread, task, depot)?.unwrap_or(u64::MAX));
+    }
     if before <= thread.local(task).partition.log_range(log).start {
         return Ok(());
     }

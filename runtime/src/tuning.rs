@@ -11,14 +11,14 @@ use std::time::Duration;
 use rama_core::ids::SourceId;
 use rama_core::microbatch::{CoordinatorLimits, Portion};
 use rama_core::options::{
-    DEPOT_MAX_FETCH, DEPOT_TRIM_INTERVAL, EVENT_CATEGORY_PROPORTIONS, EVENT_TARGET_MILLIS, Level,
-    Objects, PROXY_LIMIT, QUERY_TIMEOUT, REACTIVITY_QUEUE_LIMIT, SELECT_PAGE_SIZE,
-    STREAM_EVENTS_PER_BATCH, Settings, TopologyKind as OptionKind,
+    DEPOT_MAX_FETCH, DEPOT_TRIM_INTERVAL, EVENT_CATEGORY_PROPORTIONS, EVENT_TARGET_MILLIS,
+    FOREIGN_TIMEOUT, Level, Objects, PROXY_LIMIT, QUERY_TIMEOUT, REACTIVITY_QUEUE_LIMIT,
+    SELECT_PAGE_SIZE, STREAM_EVENTS_PER_BATCH, Settings, TopologyKind as OptionKind,
 };
 use rama_core::stream::TrackerLimits;
 use rama_io::CategoryShares;
 
-use crate::definition::Definition;
+use crate::definition::{Definition, DepotKind};
 use crate::layout::{Layout, PStateLayout};
 use crate::topology_def::TopologyKind;
 use crate::trimming::Retention;
@@ -31,6 +31,8 @@ pub(crate) struct Tuning {
     pub(crate) shares: CategoryShares,
     /// After so long a query is given up.
     pub(crate) query_timeout: Duration,
+    /// How long other modules are waited for.
+    pub(crate) foreign_timeout: Duration,
     /// By topology.
     pub(crate) topologies: Vec<TopologyTuning>,
     /// By depot: records that one event takes.
@@ -86,11 +88,17 @@ impl Tuning {
             event_target: Duration::from_millis(target),
             shares: shares(settings),
             query_timeout: Duration::from_millis(settings.whole(&QUERY_TIMEOUT, &Level::Module)),
+            foreign_timeout: Duration::from_millis(
+                settings.whole(&FOREIGN_TIMEOUT, &Level::Module),
+            ),
             topologies: topologies
                 .map(|index| topology(layout, settings, index))
                 .collect(),
             retention: (0..layout.depots.len())
-                .map(|index| Retention::of(settings, &depot(index)))
+                .map(|index| match layout.definition.depots[index].kind {
+                    DepotKind::Mirror => Retention::of_copy(),
+                    _ => Retention::of(settings, &depot(index)),
+                })
                 .collect(),
             trim_every: Duration::from_secs(settings.whole(&DEPOT_TRIM_INTERVAL, &Level::Module)),
             fetch_max: (0..layout.depots.len()).map(fetch).collect(),

@@ -16,9 +16,10 @@ use std::time::Duration;
 
 use futures_channel::oneshot;
 use futures_util::future::{AbortHandle, Abortable, LocalBoxFuture};
-use rama_io::{Category, Env};
+use rama_io::{Category, Env, Tick};
 use rama_wire::Record;
 
+use crate::cluster::Cluster;
 use crate::depot_def::Depot;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failure::{EventFailure, guard};
@@ -57,6 +58,8 @@ trait Services {
     fn task(&self) -> u32;
     fn now_ms(&self) -> u64;
     fn sleep(&self, duration: Duration) -> LocalBoxFuture<'static, ()>;
+    fn now(&self) -> Tick;
+    fn others(&self) -> Result<(Cluster, Duration)>;
     fn invoke(&self, name: &str, args: Vec<u8>) -> Result<oneshot::Receiver<Result<Vec<u8>>>>;
     fn append(
         &self,
@@ -75,6 +78,16 @@ impl Waiter {
     /// Wall clock, milliseconds since the Unix epoch. Virtual in a simulation.
     pub fn now_ms(&self) -> u64 {
         self.0.now_ms()
+    }
+
+    /// The executor's time, which never goes back.
+    pub(crate) fn now(&self) -> Tick {
+        self.0.now()
+    }
+
+    /// The way to other modules, and how long they are waited for.
+    pub(crate) fn others(&self) -> Result<(Cluster, Duration)> {
+        self.0.others()
     }
 
     /// Completes after a time.
@@ -187,6 +200,16 @@ impl<E: Env> Services for OnThread<E> {
     fn sleep(&self, duration: Duration) -> LocalBoxFuture<'static, ()> {
         let env = self.env.clone();
         Box::pin(async move { env.sleep(duration).await })
+    }
+
+    fn now(&self) -> Tick {
+        self.env.now()
+    }
+
+    fn others(&self) -> Result<(Cluster, Duration)> {
+        let thread = self.thread.upgrade().ok_or_else(stopping)?;
+        let others = thread.layout.others.upgrade().ok_or_else(stopping)?;
+        Ok((others, thread.tuning().foreign_timeout))
     }
 
     fn invoke(&self, name: &str, args: Vec<u8>) -> Result<oneshot::Receiver<Result<Vec<u8>>>> {

@@ -64,6 +64,7 @@
 
 pub mod ids;
 pub mod microbatch;
+pub mod mirrors;
 pub mod mutants;
 pub mod options;
 pub mod policy;

@@ -184,7 +184,27 @@ impl<S: Root> PStateClient<S> {
     }
 }
 
-fn decode<O>(selection: &Selection<O>, answer: &[u8]) -> Result<O> {
+/// A PState of a module that runs, and that `selection` is a read of it.
+pub(crate) fn checked<O>(
+    cluster: &Cluster,
+    module: &str,
+    name: &str,
+    selection: &Selection<O>,
+) -> Result<(std::sync::Arc<Running>, u16)> {
+    selection.check().map_err(|fault| {
+        let text = format!("could not read {name} by several paths at once");
+        Error::invalid(text).caused_by(fault)
+    })?;
+    if selection.pstate() != name {
+        let path = selection.pstate();
+        return Err(Error::invalid(format!(
+            "could not read {name} by a path of {path}"
+        )));
+    }
+    cluster.pstate_of(Some(module), name)
+}
+
+pub(crate) fn decode<O>(selection: &Selection<O>, answer: &[u8]) -> Result<O> {
     selection.decode(answer).map_err(|error| {
         let text = format!("could not read what {} answered", selection.pstate());
         Error::new(ErrorKind::Corrupt, text).caused_by(error)

@@ -80,7 +80,7 @@ where
     }
 
     #[track_caller]
-    fn wait<U, E, F, Fut>(self, kind: NodeKind, f: F) -> Flow<K, U, Begin, U>
+    pub(super) fn wait<U, E, F, Fut>(self, kind: NodeKind, f: F) -> Flow<K, U, Begin, U>
     where
         U: Record + Send,
         E: ToString + 'static,

@@ -2,17 +2,17 @@
 //!
 //! Relies on one log entry being atomic: records and the place to go on at become durable together.
 //! What must stay true: a place is stored before it counts, so that a crash takes nothing twice and
-//! leaves nothing out; one task takes a partition, whatever else happens.
+//! leaves nothing out; one loop takes a partition, on one task, whatever else happens.
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use rama_io::{Env, Tick};
+use rama_io::{Category, Env};
 use rama_storage::Op;
 use rama_storage::lsm::WriteBatch;
 use rama_wire::SpaceId;
 
-use super::{Erased, ExternalDef};
+use super::ExternalDef;
 use crate::depot::{DepotAppend, append_entry};
 use crate::limits;
 use crate::message::Records;
@@ -20,7 +20,6 @@ use crate::processed;
 use crate::system_keys;
 use crate::task_global::MakeError;
 use crate::task_thread::Thread;
-use crate::topology_def::Start;
 
 /// How long it waits when there was nothing new.
 const POLL: Duration = Duration::from_millis(200);
@@ -31,9 +30,32 @@ const PARTITIONS: Duration = Duration::from_secs(30);
 
 /// Takes records until the thread stops. External partition `p` belongs to task `p` modulo tasks.
 pub(crate) async fn run<E: Env>(thread: Rc<Thread<E>>, task: u32, external: ExternalDef) {
+    let mut next = task;
+    loop {
+        let pause = match external.depot.partitions().await {
+            Ok(partitions) => {
+                while next < partitions {
+                    let run = follow(thread.clone(), task, external.clone(), next);
+                    thread.spawn(Category::FlexLatency, run);
+                    next += thread.layout.tasks;
+                }
+                PARTITIONS
+            }
+            Err(error) => {
+                warn(&thread, task, &external, &error);
+                AFTER_FAILURE
+            }
+        };
+        thread.env.sleep(pause).await;
+        if thread.commit.poison().is_some() {
+            return;
+        }
+    }
+}
+
+/// Takes the records of one partition.
+async fn follow<E: Env>(thread: Rc<Thread<E>>, task: u32, external: ExternalDef, partition: u32) {
     let depot = thread.layout.depot_index(external.log);
-    let mut partitions = 0;
-    let mut ask_at = Tick(0);
     loop {
         let taking = Taking {
             thread: &thread,
@@ -41,23 +63,11 @@ pub(crate) async fn run<E: Env>(thread: Rc<Thread<E>>, task: u32, external: Exte
             depot,
             external: &external,
         };
-        let took = async {
-            if ask_at <= thread.env.now() {
-                partitions = external.depot.partitions().await?;
-                ask_at = thread.env.now().after(PARTITIONS);
-            }
-            let mut took = false;
-            for partition in (task..partitions).step_by(thread.layout.tasks as usize) {
-                took |= taking.take(partition).await?;
-            }
-            Ok::<bool, MakeError>(took)
-        };
-        match took.await {
+        match taking.take(partition).await {
             Ok(true) => thread.env.yield_now().await,
             Ok(false) => thread.env.sleep(POLL).await,
             Err(error) => {
-                let name = &thread.layout.depots[usize::from(depot)].name;
-                tracing::warn!(depot = %name, task, %error, "could not take records from outside");
+                warn(&thread, task, &external, &error);
                 thread.env.sleep(AFTER_FAILURE).await;
             }
         }
@@ -65,6 +75,12 @@ pub(crate) async fn run<E: Env>(thread: Rc<Thread<E>>, task: u32, external: Exte
             return;
         }
     }
+}
+
+fn warn<E: Env>(thread: &Thread<E>, task: u32, external: &ExternalDef, error: &MakeError) {
+    let depot = thread.layout.depot_index(external.log);
+    let name = &thread.layout.depots[usize::from(depot)].name;
+    tracing::warn!(depot = %name, task, %error, "could not take records from outside");
 }
 
 struct Taking<'a, E: Env> {
@@ -84,7 +100,8 @@ impl<E: Env> Taking<'_, E> {
             Some(from) => from,
             None => {
                 // "At the end" is where that was the first time.
-                let from = self.beginning(partition).await?;
+                let (start, now_ms) = (self.external.start, self.thread.env.wall_ms());
+                let from = self.external.depot.begin(partition, start, now_ms).await?;
                 self.store(partition, &Records::default(), from).await?;
                 from
             }
@@ -128,31 +145,6 @@ impl<E: Env> Taking<'_, E> {
         let key = system_keys::external(log, partition);
         let decode = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes);
         Ok(self.thread.system_value(self.task, &key, decode)?)
-    }
-
-    async fn beginning(&self, partition: u32) -> Result<u64, MakeError> {
-        let depot: &dyn Erased = &*self.external.depot;
-        let at_time = |time_ms: u64| async move {
-            match depot.offset_after(partition, time_ms).await? {
-                Some(offset) => Ok::<u64, MakeError>(offset),
-                None => depot.end_offset(partition).await,
-            }
-        };
-        match self.external.start {
-            Start::Beginning => depot.start_offset(partition).await,
-            Start::End => depot.end_offset(partition).await,
-            Start::Offset(offset) => Ok(offset),
-            Start::Timestamp(time_ms) => at_time(time_ms).await,
-            Start::Ago(age) => {
-                let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-                at_time(self.thread.env.wall_ms().saturating_sub(age_ms)).await
-            }
-            Start::RecordsAgo(count) => {
-                let start = depot.start_offset(partition).await?;
-                let end = depot.end_offset(partition).await?;
-                Ok(end.saturating_sub(count).max(start))
-            }
-        }
     }
 
     /// Makes records and the place behind them durable, as one.

@@ -4,6 +4,8 @@
 //! against the layout, and every task against the thread it was sent to, before anything uses it;
 //! what fails the check is an error that ends the link and nothing else.
 
+mod mirrored;
+
 use std::sync::Arc;
 
 use futures_channel::oneshot;
@@ -152,6 +154,12 @@ impl Decoder<'_> {
                     request: dead_letters::Request::Settle { ids, how, reply },
                 })
             }
+            Request::Mirror {
+                task,
+                depot,
+                consumer,
+                call,
+            } => self.mirror((task, depot), consumer, call)?,
             Request::Pause { topology } => {
                 self.topology(topology)?;
                 control(|reply| Control::Pause { topology, reply })

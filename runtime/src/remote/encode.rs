@@ -8,18 +8,21 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::frame::{Answer, Event, Frame, Items, Request, Run, Trace};
+use super::frame::{Answer, Event, Frame, Items, MirrorCall, Request, Run, Trace, parts};
 use crate::dead_letters::{self, DeadLetter, Settling};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::message::{
-    AckLevel, AppendRequest, Appended, ClientRequest, Control, Message, MicrobatchHop, Reply,
+    AckLevel, AppendRequest, Appended, ClientRequest, Control, Message, MicrobatchHop, Records,
+    Reply,
 };
+use crate::mirror::{self, Pulled};
 use crate::proxy::slot::{Pushed, Subscription};
 use crate::proxy::update::Update;
 use crate::query_driver::{Invocation, QueryMessage};
 use crate::stage::{Ack, Batch, Origin};
 use crate::stream_driver::StreamMessage;
+use crate::topology_def::Start;
 
 /// Who waits for the answers to one request.
 pub(crate) enum Waiting {
@@ -27,6 +30,7 @@ pub(crate) enum Waiting {
     Records(Reply<Vec<Vec<u8>>>),
     Range(Reply<Range<u64>>),
     Selected(Reply<Vec<u8>>),
+    Pulled(Reply<Pulled>),
     Follow(Subscription),
     DeadLetters(Reply<Vec<DeadLetter>>),
     Count(Reply<u64>),
@@ -131,6 +135,21 @@ fn client(request: ClientRequest) -> (Request, Option<Waiting>) {
             let request = Request::Invoke { task, query, args };
             (request, Some(Waiting::Selected(reply)))
         }
+        ClientRequest::Mirror {
+            task,
+            depot,
+            consumer,
+            request,
+        } => {
+            let (call, waiting) = mirror_call(request);
+            let request = Request::Mirror {
+                task,
+                depot,
+                consumer,
+                call,
+            };
+            (request, Some(waiting))
+        }
         ClientRequest::DeadLetters { task, request } => match request {
             dead_letters::Request::List { after, reply } => {
                 let request = Request::ListDeadLetters { task, after };
@@ -142,6 +161,26 @@ fn client(request: ClientRequest) -> (Request, Option<Waiting>) {
                 (request, Some(Waiting::Count(reply)))
             }
         },
+    }
+}
+
+fn mirror_call(request: mirror::Request) -> (MirrorCall, Waiting) {
+    match request {
+        mirror::Request::Begin { start, reply } => {
+            let (start, value) = match start {
+                Start::Beginning => (0, 0),
+                Start::End => (1, 0),
+                Start::Offset(offset) => (2, offset),
+                Start::Timestamp(time_ms) => (3, time_ms),
+                Start::Ago(ago) => (4, u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)),
+                Start::RecordsAgo(count) => (5, count),
+            };
+            (MirrorCall::Begin { start, value }, Waiting::Count(reply))
+        }
+        mirror::Request::Pull { from, most, reply } => {
+            (MirrorCall::Pull { from, most }, Waiting::Pulled(reply))
+        }
+        mirror::Request::Release { reply } => (MirrorCall::Release, Waiting::Done(reply)),
     }
 }
 
@@ -366,6 +405,7 @@ impl Waiting {
             Waiting::Records(reply) => reply.is_canceled(),
             Waiting::Range(reply) => reply.is_canceled(),
             Waiting::Selected(reply) => reply.is_canceled(),
+            Waiting::Pulled(reply) => reply.is_canceled(),
             Waiting::Follow(subscription) => subscription.is_over(),
             Waiting::DeadLetters(reply) => reply.is_canceled(),
             Waiting::Count(reply) => reply.is_canceled(),
@@ -419,6 +459,13 @@ impl Waiting {
             (Waiting::Selected(reply), Answer::Selected(value)) => {
                 let _ = reply.send(Ok(value));
             }
+            (Waiting::Pulled(reply), Answer::Pulled { first, bytes, ends }) => {
+                if parts(&bytes, &ends).is_none() {
+                    return Err(Error::invalid("records that do not fit their bytes"));
+                }
+                let records = Records::from_parts(bytes, ends);
+                let _ = reply.send(Ok(Pulled { first, records }));
+            }
             (Waiting::DeadLetters(reply), Answer::DeadLetters(json)) => {
                 let _ = reply.send(Ok(serde_json::from_str(&json).map_err(odd)?));
             }
@@ -440,6 +487,7 @@ impl Waiting {
             Waiting::Records(reply) => drop(reply.send(Err(error))),
             Waiting::Range(reply) => drop(reply.send(Err(error))),
             Waiting::Selected(reply) => drop(reply.send(Err(error))),
+            Waiting::Pulled(reply) => drop(reply.send(Err(error))),
             Waiting::Follow(subscription) => subscription.refuse(error),
             Waiting::DeadLetters(reply) => drop(reply.send(Err(error))),
             Waiting::Count(reply) => drop(reply.send(Err(error))),

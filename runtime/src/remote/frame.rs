@@ -82,6 +82,28 @@ pub(crate) enum Request {
         topology: u16,
         source: u16,
     },
+    /// A mirror in another module asks.
+    Mirror {
+        task: u32,
+        depot: u16,
+        consumer: String,
+        call: MirrorCall,
+    },
+}
+
+/// What a mirror asks of a depot partition.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) enum MirrorCall {
+    /// 0 beginning, 1 end, 2 offset, 3 timestamp, 4 milliseconds ago, 5 records ago.
+    Begin {
+        start: u8,
+        value: u64,
+    },
+    Pull {
+        from: u64,
+        most: u32,
+    },
+    Release,
 }
 
 /// What answers.
@@ -99,6 +121,13 @@ pub(crate) enum Answer {
         returns: Vec<(String, String)>,
     },
     Records(Vec<Vec<u8>>),
+    /// Records one behind the other, from the offset `first` on.
+    Pulled {
+        first: u64,
+        bytes: Vec<u8>,
+        /// Where each record ends in `bytes`, ascending.
+        ends: Vec<u32>,
+    },
     Range {
         start: u64,
         end: u64,

@@ -15,10 +15,10 @@ use super::draft::{
 };
 use crate::dataflow::{Body, Hook, Joint};
 use crate::definition::Fault;
-use crate::depot_def::Depot;
 use crate::gather::{Gather, GatherDef, Reach, SlotIndex};
 use crate::graph::{Node, NodeKind, Place, Unit};
 use crate::message::AckLevel;
+use crate::mirror::{self, SourceDepot};
 use crate::pstate::PState;
 use crate::query_def::{Leading, Query};
 use crate::schema::Root;
@@ -45,25 +45,37 @@ pub(crate) struct Chain {
 impl Chain {
     /// Opens the chain of a new source.
     #[track_caller]
-    pub(super) fn source<K, T: Record>(
+    pub(super) fn source<K, D: SourceDepot>(
         draft: &Rc<RefCell<Draft>>,
         topology: usize,
-        depot: Depot<T>,
+        depot: D,
         options: SourceOptions<K>,
     ) -> Chain {
         let place = Place::of_caller();
+        let (depot, module) = (depot.depot(), depot.module());
         let mut borrowed = draft.borrow_mut();
-        let log = LogId(borrowed.logs.of(depot.name()));
+        let log = match module {
+            None => borrowed.logs.of(depot.name()),
+            Some(module) => {
+                let topology = borrowed.topologies[topology].name.clone();
+                let copy = mirror::copy_name(&topology, module, depot.name());
+                borrowed.logs.of(&copy)
+            }
+        };
         let into = &mut borrowed.topologies[topology];
         let unit = Unit::Source(index(into.sources.len()));
-        into.sources
-            .push(SourceDraft::new(depot, log, options, place));
-        Chain::first(
+        let source = SourceDraft::new((depot, module), LogId(log), options, place);
+        let name = source.name();
+        into.sources.push(source);
+        let chain = Chain::first(
             (draft, topology, into),
             (depot.name(), unit),
-            std::any::type_name::<T>(),
+            std::any::type_name::<D::Record>(),
             place,
-        )
+        );
+        drop(borrowed);
+        chain.rename(name);
+        chain
     }
 
     /// Opens the chain of a query, at its arguments.

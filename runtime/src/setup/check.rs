@@ -12,7 +12,7 @@ use rama_wire::LogId;
 use super::draft::{
     DepotDraft, Draft, Ids, Kinded, PStateDraft, SourceDraft, StageDraft, TopologyDraft, UseDraft,
 };
-use super::{globals, options};
+use super::{globals, mirrors, options};
 use crate::dead_letters;
 use crate::definition::{
     Definition, DefinitionError, DepotDef, DepotKind, Fault, PStateDef, SourceDef, TopologyDef,
@@ -30,6 +30,7 @@ pub(super) fn finish(mut draft: Draft) -> Result<Definition, DefinitionError> {
     globals::check(&draft.globals, &draft.depots, &mut faults);
     check_pstates(&draft, &mut faults);
     check_paths(&draft, &mut faults);
+    mirrors::check(&draft, &mut faults);
     check_uses(&draft, &mut faults);
     check_topologies(&draft, &mut faults);
     let options = options::check(&draft, &mut faults);
@@ -46,6 +47,7 @@ pub(super) fn finish(mut draft: Draft) -> Result<Definition, DefinitionError> {
         .into_iter()
         .map(|pstate| pstate_def(owner(&pstate), pstate));
     let pstates = pstates.collect();
+    let (copies, copied) = mirrors::copies(&draft.topologies);
     let (mut topologies, mut queries) = (Vec::new(), Vec::new());
     for topology in draft.topologies {
         match topology.kind {
@@ -56,6 +58,7 @@ pub(super) fn finish(mut draft: Draft) -> Result<Definition, DefinitionError> {
         }
     }
     let mut depots: Vec<DepotDef> = draft.depots.into_iter().map(depot_def).collect();
+    depots.extend(copied);
     let letters = dead_letter_depots(&mut draft.logs, &depots, &topologies);
     depots.extend(letters);
     Ok(Definition {
@@ -68,6 +71,8 @@ pub(super) fn finish(mut draft: Draft) -> Result<Definition, DefinitionError> {
         functions: draft.functions.into_iter().map(|(def, _)| def).collect(),
         externals: draft.externals,
         queries,
+        mirrors: draft.mirrors,
+        copies,
     })
 }
 
@@ -156,7 +161,7 @@ fn stages(stages: Vec<StageDraft>) -> Vec<Arc<dyn Stage>> {
 
 fn source_def(source: SourceDraft) -> SourceDef {
     SourceDef {
-        depot: source.depot.to_owned(),
+        depot: source.name(),
         log: source.log,
         start: source.start,
         retry: source.retry,
@@ -416,6 +421,10 @@ fn check_source(
     depots: &[DepotDraft],
     faults: &mut Vec<Fault>,
 ) {
+    if source.mirror.is_some() {
+        // Its constant is the mirror's, which was declared.
+        return;
+    }
     let object = format!("source {} of topology {}", source.depot, topology.name);
     let Some(depot) = depots.iter().find(|depot| depot.name == source.depot) else {
         let depots: BTreeSet<&str> = depots.iter().map(|depot| depot.name).collect();
@@ -452,21 +461,22 @@ fn check_source(
 }
 
 fn check_consumed_once(
-    consumed: &mut BTreeMap<&'static str, Place>,
+    consumed: &mut BTreeMap<String, Place>,
     topology: &TopologyDraft,
     source: &SourceDraft,
     faults: &mut Vec<Fault>,
 ) {
-    if let Some(earlier) = consumed.get(source.depot) {
+    let name = source.name();
+    if let Some(earlier) = consumed.get(&name) {
         faults.push(Fault {
             object: format!("topology {}", topology.name),
-            problem: format!("consumes {} twice", source.depot),
+            problem: format!("consumes {name} twice"),
             fix: "put both chains into one, or the second into a topology of its own".to_owned(),
             place: source.place,
             first: Some(*earlier),
         });
     } else {
-        consumed.insert(source.depot, source.place);
+        consumed.insert(name, source.place);
     }
 }
 

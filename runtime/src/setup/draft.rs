@@ -18,6 +18,7 @@ use crate::external::ExternalDef;
 use crate::gather::GatherDef;
 use crate::graph::{Graph, NodeKind, Place};
 use crate::message::AckLevel;
+use crate::mirror::{MirrorDef, source_name};
 use crate::plan::FunctionDef;
 use crate::pstate::{LocalPState, PState};
 use crate::query_def::Leading;
@@ -53,6 +54,7 @@ pub(super) struct Draft {
     pub(super) options: Vec<OptionDraft>,
     pub(super) functions: Vec<(FunctionDef, Place)>,
     pub(super) externals: Vec<ExternalDef>,
+    pub(super) mirrors: Vec<MirrorDef>,
     /// By topology and place.
     pub(super) uses: Vec<(usize, UseDraft, Place)>,
     /// Found by builders' calls.
@@ -149,6 +151,8 @@ pub(super) enum UseDraft {
 /// A source whose chain may not be closed yet.
 pub(super) struct SourceDraft {
     pub(super) depot: &'static str,
+    /// The module that has the depot, and its records, if it is a mirror.
+    pub(super) mirror: Option<(&'static str, RecordDesc)>,
     pub(super) log: LogId,
     pub(super) record_type: TypeId,
     pub(super) record_name: &'static str,
@@ -182,6 +186,7 @@ impl Draft {
             options: Vec::new(),
             functions: Vec::new(),
             externals: Vec::new(),
+            mirrors: Vec::new(),
             uses: Vec::new(),
             faults: Vec::new(),
         }
@@ -260,13 +265,14 @@ impl TopologyDraft {
 
 impl SourceDraft {
     pub(super) fn new<K, T: Record>(
-        depot: Depot<T>,
+        (depot, module): (Depot<T>, Option<&'static str>),
         log: LogId,
         options: SourceOptions<K>,
         place: Place,
     ) -> SourceDraft {
         SourceDraft {
             depot: depot.name(),
+            mirror: module.map(|module| (module, RecordDesc::of::<T>())),
             log,
             record_type: TypeId::of::<T>(),
             record_name: type_name::<T>(),
@@ -276,6 +282,14 @@ impl SourceDraft {
             ack_aggregate: options.ack_aggregate,
             stage: None,
             place,
+        }
+    }
+
+    /// What the depot is called in this module.
+    pub(super) fn name(&self) -> String {
+        match &self.mirror {
+            None => self.depot.to_owned(),
+            Some((module, _)) => source_name(module, self.depot),
         }
     }
 }

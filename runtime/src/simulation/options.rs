@@ -19,7 +19,7 @@ impl SimulatedCluster {
         let mut options = world.options.borrow_mut();
         options.set(level, option, value.into());
         usable(&options).unwrap_or_else(|error| panic!("{error}"));
-        let module = world.definition.borrow().module.clone();
+        let module = world.module();
         for machine in &world.machines {
             if let Some(launcher) = &*machine.launcher.borrow() {
                 drop(launcher.change_settings(&module, |settings| settings.clone_from(&options)));

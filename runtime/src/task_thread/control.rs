@@ -183,6 +183,7 @@ fn drain<E: Env>(thread: &Rc<Thread<E>>, reply: Reply<()>) {
 /// crash.
 fn stop<E: Env>(thread: &Rc<Thread<E>>, reply: Reply<()>) {
     thread.waits.abort();
+    thread.pulls.end();
     for handle in thread.loops.borrow_mut().drain(..) {
         handle.abort();
     }

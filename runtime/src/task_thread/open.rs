@@ -26,6 +26,7 @@ use crate::layout::Layout;
 use crate::message::Post;
 use crate::metrics::ModuleMetrics;
 use crate::microbatch_driver::{self, Boot, Coordinating, Participating};
+use crate::mirror::{self, Pulls};
 use crate::producers::Producers;
 use crate::proxy::followers::{self, Followers};
 use crate::query_driver::{self, Queries, QueryContext};
@@ -131,6 +132,7 @@ pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<BTree
         tuning: RefCell::new(tuning),
         loops: RefCell::default(),
         waits: Waits::default(),
+        pulls: Pulls::default(),
         env,
         layout,
         index,
@@ -311,6 +313,12 @@ impl<E: Env> Thread<E> {
             }
             for external in &self.layout.definition.externals {
                 let run = external::run(self.clone(), task.id, external.clone());
+                self.spawn(Category::FlexLatency, run);
+            }
+            for copy in &self.layout.definition.copies {
+                let module = &self.layout.module;
+                let source = mirror::source(module, copy, self.layout.others.clone());
+                let run = external::run(self.clone(), task.id, source);
                 self.spawn(Category::FlexLatency, run);
             }
             for depot in 0..self.layout.depots.len() {

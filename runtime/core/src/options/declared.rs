@@ -68,9 +68,16 @@ declare! {
         Switch { default: true },
         "Whether records stay until every topology of the module has processed them; otherwise one \
          that lags goes on at the first record still there.";
+    DEPOT_TRIM_COORDINATE_REMOTE: Depot, "depot.trim.coordinate.remote.topologies",
+        Switch { default: true },
+        "Whether records stay until every mirror in another module has fetched them; otherwise one \
+         that lags goes on at the first record still there.";
     DEPOT_TRIM_INTERVAL: Module, "depot.trim.interval.seconds",
         Whole { default: 60, min: 1, max: 86_400, unit: "s" },
         "How often depots with limits are looked at, and trimmed.";
+    FOREIGN_TIMEOUT: Module, "foreign.pstate.operation.timeout.millis",
+        Whole { default: 30_000, min: 1, max: 3_600_000, unit: "ms" },
+        "How long topologies try to reach other modules, for a read or an append, before it has failed.";
     PROXY_LIMIT: PState, "pstate.proxy.limit",
         Whole { default: 20_000, min: 1, max: 1_000_000, unit: "proxies" },
         "How many proxies and watches of the PState one task has; more are refused.";
