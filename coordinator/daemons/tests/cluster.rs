@@ -109,8 +109,10 @@ fn request() -> LaunchRequest {
             metadata: String::new(),
             created_ms: 1,
             objects: Objects::default(),
+            offers: rama_core::mirrors::Offers::default(),
         },
         uses: BTreeSet::new(),
+        mirrors: Vec::new(),
         settings: Settings::new(),
         by: "ann".to_owned(),
     }

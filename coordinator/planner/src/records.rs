@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use rama_core::mirrors::Offers;
 use rama_core::options::{Level, Objects};
 use serde::{Deserialize, Serialize};
 
@@ -263,6 +264,9 @@ pub struct InstanceSpec {
     /// What its program has that options are set on.
     #[serde(default, skip_serializing_if = "Objects::is_empty")]
     pub objects: Objects,
+    /// What its program has that other modules may use.
+    #[serde(default, skip_serializing_if = "Offers::is_empty")]
+    pub offers: Offers,
 }
 
 /// What shall become of a worker.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rama_core::mirrors::Offers;
 use rama_core::options::{Objects, TopologyKind};
 use rama_metastore::Space;
 use rama_planner::ids::{Epoch, Incarnation, ReplicaId};
@@ -47,10 +48,13 @@ fn spec() -> InstanceSpec {
             depots: BTreeSet::from(["*d".into()]),
             pstates: BTreeSet::new(),
         },
+        offers: Offers::of_manifest(&serde_json::json!({"pstates": [{
+            "name": "$$p", "private": true, "type": "u64", "fingerprint": "ab",
+        }]})),
     }
 }
 
-const SPEC: &str = r#""artifact":"ab","shape":{"tasks":8,"threads":4,"workers":2,"replication":1},"overrides":{"a.b":"1"},"metadata":"x","created_ms":7,"objects":{"topologies":{"t":"stream"},"depots":["*d"],"pstates":[]}"#;
+const SPEC: &str = r#""artifact":"ab","shape":{"tasks":8,"threads":4,"workers":2,"replication":1},"overrides":{"a.b":"1"},"metadata":"x","created_ms":7,"objects":{"topologies":{"t":"stream"},"depots":["*d"],"pstates":[]},"offers":[{"kind":"PState","name":"$$p","types":["ab"],"shown":"u64","withheld":"it is private; drop .private() there, or use a query that reads it"}]"#;
 
 /// Each kind of record with its key and its bytes.
 fn golden() -> Vec<(Key, Value, String)> {

@@ -12,6 +12,7 @@ use rama_api::{
     Accepted, Deploy, Group, InstanceStatus, Leader, ModuleStatus, Plan, PlannedWorker, Replica,
     ReplicaRole, TaskGroups, WorkerFailure, WorkerPhase, WorkerStatus,
 };
+use rama_core::mirrors::{Offers, uses_of_manifest};
 use rama_core::options::Objects;
 use rama_gateway::bounded::Whole;
 use rama_gateway::config::resources::Resources;
@@ -182,6 +183,9 @@ fn request_of(deploy: &Deploy) -> Result<LaunchRequest, Refusal> {
         Refusal::new(Code::Invalid, text).hint(error.hint)
     })?;
     let objects = Objects::of_manifest(&deploy.manifest);
+    let mirrors = uses_of_manifest(&deploy.manifest);
+    let uses = mirrors.iter().map(|used| module_name(&used.module));
+    let uses = uses.collect::<Result<_, _>>()?;
     let settings = super::options::of_deploy(deploy, &objects)?;
     Ok(LaunchRequest {
         module,
@@ -196,9 +200,11 @@ fn request_of(deploy: &Deploy) -> Result<LaunchRequest, Refusal> {
             metadata: deploy.metadata.clone(),
             created_ms: crate::wall_ms(),
             objects,
+            offers: Offers::of_manifest(&deploy.manifest),
         },
         settings,
-        uses: BTreeSet::new(),
+        uses,
+        mirrors,
         by: "operator".to_owned(),
     })
 }

@@ -84,6 +84,7 @@ fn published(dir: &Path) -> View {
         metadata: String::new(),
         created_ms: 1,
         objects: Objects::default(),
+        offers: rama_core::mirrors::Offers::default(),
     };
     let worker = WorkerAssignment {
         node: NodeId(Uuid::from_u128(1)),

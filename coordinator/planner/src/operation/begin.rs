@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use rama_core::mirrors::Use;
 use rama_core::options::Settings;
 use thiserror::Error;
 
@@ -45,6 +46,8 @@ pub struct LaunchRequest {
     pub spec: InstanceSpec,
     /// Modules that it uses, from its manifest.
     pub uses: BTreeSet<ModuleName>,
+    /// What it uses of them.
+    pub mirrors: Vec<Use>,
     /// Dynamic options from its first moment; checked by who asks.
     pub settings: Settings,
     /// Who asks.
@@ -101,6 +104,14 @@ pub enum Refusal {
         module: ModuleName,
         /// What it uses.
         uses: ModuleName,
+    },
+    /// A used module must have what is used of it.
+    #[error("could not launch module {module}: what it uses of others is not there\n  {lacks}")]
+    ObjectsMissing {
+        /// The module.
+        module: ModuleName,
+        /// What is missing, and what to do, one on each line.
+        lacks: String,
     },
     /// All uses are written in one transaction.
     #[error(
@@ -182,7 +193,31 @@ pub fn plan_launch(
             uses: uses.clone(),
         });
     }
+    let lacks = lacks(view, request);
+    if !lacks.is_empty() {
+        return Err(Refusal::ObjectsMissing {
+            module: module.clone(),
+            lacks: lacks.join("\n  "),
+        });
+    }
     Ok(plan(view, module, &request.spec, scheduler)?)
+}
+
+/// What the used modules, as they run, do not have of what is used of them.
+fn lacks(view: &View, request: &LaunchRequest) -> Vec<String> {
+    let mut lacks = Vec::new();
+    for uses in &request.uses {
+        let of = |used: &&Use| used.module == uses.as_str();
+        let mirrors: Vec<Use> = request.mirrors.iter().filter(of).cloned().collect();
+        let runs = view.module(uses).and_then(|meta| meta.record.append_target);
+        let spec = runs.and_then(|instance| view.spec(uses, &instance));
+        // Programs that were deployed before they told what they offer are not judged.
+        if let Some(spec) = spec.filter(|spec| !spec.record.offers.is_empty()) {
+            let found = spec.record.offers.lacks(&mirrors);
+            lacks.extend(found.iter().map(ToString::to_string));
+        }
+    }
+    lacks
 }
 
 /// Places an instance that is launched.

@@ -19,8 +19,10 @@ use crate::store::{Compare, Key, Target, Txn, Value, Written};
 use crate::tests::script::{self, Command};
 use crate::tests::{module, node};
 use crate::view::{Event, View};
+use rama_core::mirrors::{Offers, Use, uses_of_manifest};
 use rama_core::options::{Level, Objects, Settings};
 use rama_core::time::Now;
+use serde_json::json;
 
 const STARTED_MS: u64 = 1_763_740_800_000;
 
@@ -187,8 +189,12 @@ fn request(name: &str, n: u64, shape: Shape) -> LaunchRequest {
             metadata: String::new(),
             created_ms: 0,
             objects: Objects::default(),
+            offers: Offers::of_manifest(&json!({"depots": [
+                {"name": "*events", "kind": "depot", "record": {"type": "u64", "fingerprint": "ab"}},
+            ]})),
         },
         uses: BTreeSet::new(),
+        mirrors: Vec::new(),
         settings: Settings::new(),
         by: "ann".to_owned(),
     }
@@ -407,6 +413,13 @@ fn an_operation_is_driven_by_the_latest_conductor_alone() {
     assert_eq!(first.poll_effect(), Some(Effect::TakenOver));
 }
 
+/// The use of a depot of another module.
+fn mirrors(uses: Option<&str>, depot: Option<&str>) -> Vec<Use> {
+    uses_of_manifest(&json!({"mirrors": depot.map(|depot| {
+        json!([{"module": uses, "kind": "depot", "name": depot, "type": "u64", "types": ["ab"]}])
+    })}))
+}
+
 struct Stage {
     store: Store,
     transitions: BTreeMap<u64, Transition>,
@@ -488,6 +501,7 @@ impl Stage {
         } else {
             let mut request = request(name, op, Shape::new(4, 2, 2, 1).unwrap());
             request.uses = command.text("uses").map(module).into_iter().collect();
+            request.mirrors = mirrors(command.text("uses"), command.text("depot"));
             if command.name == "plan" {
                 let plan = plan_launch(view, &request, &Scheduler::Dev).map_err(refused)?;
                 return Ok(Some(

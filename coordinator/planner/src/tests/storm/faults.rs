@@ -265,8 +265,10 @@ impl World {
                     metadata: String::new(),
                     created_ms: 0,
                     objects: Objects::default(),
+                    offers: rama_core::mirrors::Offers::default(),
                 },
                 uses: std::collections::BTreeSet::new(),
+                mirrors: Vec::new(),
                 settings: Settings::new(),
                 by: "storm".to_owned(),
             };
