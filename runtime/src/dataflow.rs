@@ -10,6 +10,7 @@ mod batch;
 mod combine;
 mod fused;
 mod grouped;
+mod handling;
 mod join;
 mod joint;
 mod meet;
@@ -42,6 +43,7 @@ pub use steps::{Begin, Steps};
 pub use temporary::Temporary;
 
 pub(crate) use combine::Hook;
+pub(crate) use handling::step;
 pub(crate) use joint::{Body, Joint};
 
 use fused::{End, Exit, Fused, IntoSink, Sink, To};
@@ -87,7 +89,7 @@ where
         U: 'static,
         F: Fn(&Task, T) -> U + Send + Sync + 'static,
     {
-        self.step(NodeKind::Map, |steps| Map { steps, f })
+        self.grow(NodeKind::Map, |steps| Map { steps, f })
     }
 
     /// Each value becomes another, or fails the event with an error.
@@ -102,7 +104,7 @@ where
             Ok(value) => value,
             Err(error) => failure::fail(error),
         };
-        self.step(NodeKind::Map, |steps| Map { steps, f: attempt })
+        self.grow(NodeKind::Map, |steps| Map { steps, f: attempt })
     }
 
     /// Each value becomes any number of values.
@@ -112,7 +114,7 @@ where
         I: IntoIterator<Item: 'static> + 'static,
         F: Fn(&Task, T) -> I + Send + Sync + 'static,
     {
-        self.step(NodeKind::FlatMap, |steps| FlatMap { steps, f })
+        self.grow(NodeKind::FlatMap, |steps| FlatMap { steps, f })
     }
 
     /// Each value becomes any number of values, handed to the closure's last argument one by one:
@@ -123,7 +125,7 @@ where
         U: 'static,
         F: Fn(&Task, T, &mut dyn FnMut(U)) + Send + Sync + 'static,
     {
-        self.step(NodeKind::Emit, |steps| Emit {
+        self.grow(NodeKind::Emit, |steps| Emit {
             steps,
             f,
             emits: PhantomData,
@@ -136,7 +138,7 @@ where
     where
         F: Fn(&Task, &T) -> bool + Send + Sync + 'static,
     {
-        self.step(NodeKind::Filter, |steps| Filter { steps, f })
+        self.grow(NodeKind::Filter, |steps| Filter { steps, f })
     }
 
     /// Each value becomes another, or goes no further.
@@ -146,7 +148,7 @@ where
         U: 'static,
         F: Fn(&Task, T) -> Option<U> + Send + Sync + 'static,
     {
-        self.step(NodeKind::FilterMap, |steps| FilterMap { steps, f })
+        self.grow(NodeKind::FilterMap, |steps| FilterMap { steps, f })
     }
 
     /// Runs code on each value, which then goes on unchanged.
@@ -155,7 +157,7 @@ where
     where
         F: Fn(&Task, &T) + Send + Sync + 'static,
     {
-        self.step(NodeKind::Inspect, |steps| Inspect { steps, f })
+        self.grow(NodeKind::Inspect, |steps| Inspect { steps, f })
     }
 
     /// Names the step before, for the graph and for telemetry.
@@ -211,7 +213,7 @@ where
     }
 
     #[track_caller]
-    fn step<S2, U: 'static>(
+    fn grow<S2, U: 'static>(
         self,
         kind: NodeKind,
         grow: impl FnOnce(S) -> S2,
@@ -456,7 +458,7 @@ where
         F: Fn(&Task, &T) -> V + Send + Sync + 'static,
     {
         let give = move |task: &Task, value: &T| task.ack_return(&f(task, value));
-        self.step(NodeKind::AckReturn, |steps| Inspect { steps, f: give })
+        self.grow(NodeKind::AckReturn, |steps| Inspect { steps, f: give })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a topology keeps in memory on a task while an attempt or an invocation lasts: rows that wait
-//! until everything before them is done, and an author's temporary values.
+//! until everything before them is done, handlers that wait for answers, and an author's temporary
+//! values.
 //!
 //! Relies on the engine to let each level go when nothing below it is left to run anywhere (spec
 //! F-21), and to forget the slots when the attempt or the invocation ends. What must stay true: no
@@ -8,6 +9,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use crate::handlers::Handlers;
 use crate::stage::{Origin, Outbox};
 use crate::task::Task;
 
@@ -15,17 +17,20 @@ use crate::task::Task;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SlotIndex(pub(crate) u16);
 
-/// The slots of one attempt or invocation on one task.
+/// What one attempt or invocation keeps on one task.
 #[derive(Default)]
-pub struct Slots(Vec<Option<Box<dyn Any>>>);
+pub struct Slots {
+    values: Vec<Option<Box<dyn Any>>>,
+    pub(crate) handlers: Handlers,
+}
 
 impl Slots {
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.iter().all(Option::is_none)
+        self.handlers.is_empty() && self.values.iter().all(Option::is_none)
     }
 
     pub(crate) fn take<T: 'static>(&mut self, index: SlotIndex) -> Option<T> {
-        let slot = self.0.get_mut(usize::from(index.0))?.take()?;
+        let slot = self.values.get_mut(usize::from(index.0))?.take()?;
         match slot.downcast() {
             Ok(value) => Some(*value),
             Err(_) => panic!("slot {} holds a value of another type", index.0),
@@ -34,10 +39,10 @@ impl Slots {
 
     pub(crate) fn put<T: 'static>(&mut self, index: SlotIndex, value: T) {
         let index = usize::from(index.0);
-        if self.0.len() <= index {
-            self.0.resize_with(index + 1, || None);
+        if self.values.len() <= index {
+            self.values.resize_with(index + 1, || None);
         }
-        self.0[index] = Some(Box::new(value));
+        self.values[index] = Some(Box::new(value));
     }
 }
 

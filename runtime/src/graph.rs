@@ -63,6 +63,12 @@ pub enum NodeKind {
     Join,
     /// A value becomes what a future comes to.
     MapAsync,
+    /// A handler runs for each value, which ends here.
+    EachAsync,
+    /// A handler runs for each value, which becomes what it answers.
+    ThenAsync,
+    /// Code that handlers call.
+    Step,
     /// A query runs for each value.
     Query,
     /// A record is appended for each value.
@@ -104,6 +110,9 @@ impl NodeKind {
             NodeKind::Materialize => "materialize",
             NodeKind::Join => "join",
             NodeKind::MapAsync => "map_async",
+            NodeKind::EachAsync => "each_async",
+            NodeKind::ThenAsync => "then_async",
+            NodeKind::Step => "step",
             NodeKind::Query => "query",
             NodeKind::Append => "append",
             NodeKind::Select => "select",
@@ -128,6 +137,8 @@ impl NodeKind {
                 | NodeKind::Join
                 | NodeKind::Iterate
                 | NodeKind::MapAsync
+                | NodeKind::EachAsync
+                | NodeKind::ThenAsync
                 | NodeKind::Query
                 | NodeKind::Append
                 | NodeKind::Select

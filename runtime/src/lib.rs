@@ -20,6 +20,7 @@
 extern crate self as rama;
 
 mod appends;
+mod async_task;
 mod block_on;
 mod catalog;
 mod category_queue;
@@ -32,6 +33,7 @@ mod dead_letters;
 mod depot;
 mod directory;
 mod error;
+mod handlers;
 mod host;
 mod in_process_cluster;
 mod launcher;
@@ -53,6 +55,7 @@ mod remote_cluster;
 pub mod simulation;
 mod start;
 pub mod status;
+mod step;
 mod stream_driver;
 mod system_keys;
 mod task_thread;
@@ -96,6 +99,7 @@ pub mod worker;
 
 pub use access::{Access, Order, ReadAccess};
 pub use aggregate::{Aggregator, Aggs, Stored};
+pub use async_task::{AsyncTask, Called, CalledAll, Waiting};
 pub use block_on::block_on;
 pub use client::{
     Change, DepotClient, ModuleClient, PStateClient, Proxy, ProxyStatus, QueryClient, Watch,
@@ -134,6 +138,7 @@ pub use schema_desc::{KeyCodec, SchemaDesc, ValueCodec};
 pub use setup::{DepotDecl, Mirrors, Setup, Topology};
 pub use simulation::{Faults, Simulated, SimulatedCluster, Simulation};
 pub use status::Status;
+pub use step::{At, Step};
 pub use task::Task;
 pub use task_global::{MakeError, TaskContext, TaskGlobal};
 pub use test_pstate::TestPState;

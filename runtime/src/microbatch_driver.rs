@@ -499,7 +499,7 @@ impl<E: Env> Driver<E> {
         };
         waits::start(
             &self.thread,
-            self.me.task,
+            (self.me.task, None),
             Category::FlexLatency,
             wait,
             then,

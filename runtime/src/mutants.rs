@@ -24,6 +24,8 @@ pub enum Mutant {
     DependentGivenUp,
     /// What an attempt appends to depots is there as soon as it is prepared.
     AppendsOfPrepared,
+    /// A stream keeps handlers that ran in a batch which was thrown away (S-9).
+    HandlerKept,
     /// Trimming waits for no topology, whatever the options say.
     TrimUnconsumed,
 }

@@ -309,7 +309,7 @@ fn start_wait<E: Env>(thread: &Rc<Thread<E>>, at: (u16, Invocation), task: u32, 
         Ok(batch) => send(thread, at, task, QueryMessage::Hop { stage, batch }),
         Err(failure) => tell_failure(thread, at, task, &failure),
     };
-    waits::start(thread, task, Category::Client, wait, then);
+    waits::start(thread, (task, None), Category::Client, wait, then);
 }
 
 fn tell_failure<E: Env>(

@@ -29,6 +29,8 @@ use crate::plan::{Function, FunctionDef};
 use crate::pstate::{LocalPState, PState};
 use crate::query_def::Query;
 use crate::schema::{Map, Root, Schema, Tracking};
+use crate::step::Step;
+use crate::task::Task;
 use crate::topology_def::{Asked, Consumes, Microbatch, SourceOptions, Stream};
 
 pub(crate) use chain::Chain;
@@ -269,6 +271,18 @@ impl<K: Consumes> Topology<K> {
         self.draft
             .borrow_mut()
             .declare_pstate(self.index, pstate, Some(place))
+    }
+
+    /// Registers code that handlers of this topology call on other tasks: one event there, with all
+    /// that an event may do, and an answer for the caller. A failure in it fails the record.
+    #[track_caller]
+    pub fn step<A, R>(&mut self, f: impl Fn(&Task, A) -> R + Send + Sync + 'static) -> Step<A, R>
+    where
+        A: Record + Send,
+        R: Record + Send,
+    {
+        let chain = Chain::step::<A>(&self.draft, self.index, Place::of_caller());
+        crate::dataflow::step(chain, f)
     }
 
     /// Consumes a depot of the module, or of another one ([`Setup::mirror`]), with the default

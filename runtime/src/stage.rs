@@ -342,6 +342,49 @@ impl Outbox {
         edges
     }
 
+    /// Turns to an item outside of a fan: what fails now fails for its record.
+    pub(crate) fn turn_to(&mut self, task: &Task, origin: Origin) {
+        task.set_origin(origin.record);
+        self.current = origin;
+    }
+
+    /// Emits values of one record to one task, in order.
+    pub(crate) fn emit<T: Record + Send>(
+        &mut self,
+        origin: Origin,
+        stage: StageIndex,
+        task: u32,
+        values: Vec<T>,
+    ) {
+        let mut items = Vec::with_capacity(values.len().min(BATCH_ITEMS_MAX));
+        for value in values {
+            let edge = self.edge_of(origin);
+            items.push(Item {
+                origin,
+                edge,
+                value,
+            });
+            if items.len() == BATCH_ITEMS_MAX {
+                self.hand_over(stage, task, std::mem::take(&mut items));
+            }
+        }
+        if !items.is_empty() {
+            self.hand_over(stage, task, items);
+        }
+    }
+
+    /// Hands items over that have their edges, some at least, and no more than a batch may have.
+    pub(crate) fn hand_over<T: Record + Send>(
+        &mut self,
+        stage: StageIndex,
+        task: u32,
+        items: Vec<Item<T>>,
+    ) {
+        debug_assert!(task < self.tasks && !items.is_empty() && items.len() <= BATCH_ITEMS_MAX);
+        let batch = Batch::new(items);
+        self.outgoing.push(Outgoing { stage, task, batch });
+    }
+
     /// A value that goes on when a future is done.
     pub(crate) fn wait(&mut self, wait: Wait) {
         self.waits.push(wait);

@@ -5,11 +5,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
+use rama_io::Tick;
 use rama_wire::{LogId, Record};
 
 use crate::access::Access;
 use crate::gather::{SlotIndex, Slots};
+use crate::handlers::Handler;
 
 /// The task an event runs on, and what the event may do there.
 ///
@@ -104,7 +107,10 @@ impl Task {
 
     /// Whether an attempt or an invocation runs, whose slots the engine keeps and forgets.
     pub(crate) fn keeps_slots(&self) -> bool {
-        self.slots.borrow().is_some()
+        let slots = self.slots.borrow();
+        slots
+            .as_ref()
+            .is_some_and(|slots| !slots.handlers.of_stream())
     }
 
     /// Takes the value of a slot out; author code that runs meanwhile finds nothing there.
@@ -116,6 +122,45 @@ impl Task {
     pub(crate) fn put_slot<T: 'static>(&self, index: SlotIndex, value: T) {
         let mut slots = self.slots.borrow_mut();
         slots.get_or_insert_default().put(index, value);
+    }
+
+    /// A task of its own for code that outlives an event, over the same access.
+    pub(crate) fn another(&self) -> Task {
+        let task = Task::new(self.access.clone());
+        task.set_origin(self.origin());
+        task
+    }
+
+    /// Keeps a handler until its next answer.
+    pub(crate) fn keep_handler(&self, id: u64, handler: Handler) {
+        let mut slots = self.slots.borrow_mut();
+        slots.get_or_insert_default().handlers.keep(id, handler);
+    }
+
+    /// Takes a handler out that is kept.
+    pub(crate) fn take_handler(&self, id: u64) -> Option<Handler> {
+        self.slots.borrow_mut().as_mut()?.handlers.take(id)
+    }
+
+    /// A batch of a stream begins: handlers that are older than any tree are forgotten.
+    pub(crate) fn begin_batch(&self, now: Tick, oldest: Duration) {
+        let mut slots = self.slots.borrow_mut();
+        let handlers = &mut slots.get_or_insert_default().handlers;
+        let over = handlers.begin_batch(now, oldest);
+        drop(slots);
+        drop(over);
+    }
+
+    /// The batch that runs is thrown away, and the handlers that ran in it.
+    pub(crate) fn undo_batch(&self) {
+        #[cfg(any(test, feature = "mutants"))]
+        if crate::mutants::active(crate::mutants::Mutant::HandlerKept) {
+            return;
+        }
+        let mut slots = self.slots.borrow_mut();
+        let ran = slots.as_mut().map(|slots| slots.handlers.undo_batch());
+        drop(slots);
+        drop(ran);
     }
 
     /// Lends an empty buffer that keeps its capacity from call to call. Not for author code: the

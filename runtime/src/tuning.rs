@@ -116,6 +116,17 @@ impl Tuning {
         }
     }
 
+    /// After so long no tree of a stream is in work.
+    pub(crate) fn tree_timeout(&self, topology: u16) -> Duration {
+        match &self.topologies[usize::from(topology)] {
+            TopologyTuning::Stream { sources, .. } => {
+                let timeouts = sources.iter().map(|limits| limits.timeout);
+                timeouts.max().unwrap_or_default()
+            }
+            TopologyTuning::Microbatch { .. } => unreachable!("a microbatch has no trees"),
+        }
+    }
+
     /// How many events of a stream share one write.
     pub(crate) fn batch_max(&self, topology: u16) -> usize {
         match &self.topologies[usize::from(topology)] {

@@ -169,6 +169,8 @@ struct OnThread<E: Env> {
     thread: Weak<Thread<E>>,
     env: E,
     task: u32,
+    /// The stream whose code waits, if one does.
+    stream: Option<u16>,
 }
 
 impl<E: Env> OnThread<E> {
@@ -181,6 +183,18 @@ impl<E: Env> OnThread<E> {
         let (task, request) = make(&thread, reply)?;
         thread.send(task, Message::Client(request));
         Ok(answer)
+    }
+}
+
+impl<E: Env> OnThread<E> {
+    /// Whether the stream whose code waits is one that processes this depot (spec D-32).
+    fn consumes(&self, thread: &Thread<E>, depot: usize) -> bool {
+        self.stream.is_some_and(|stream| {
+            let sources = &thread.layout.topologies[usize::from(stream)].sources;
+            sources
+                .iter()
+                .any(|source| usize::from(source.depot) == depot)
+        })
     }
 }
 
@@ -249,6 +263,12 @@ impl<E: Env> Services for OnThread<E> {
                 );
                 return Err(Error::invalid(text));
             }
+            if ack == AckLevel::Ack && self.consumes(thread, depot) {
+                return Err(Error::invalid(format!(
+                    "an acknowledged append to {name} would wait for the stream that waits for it: \
+                     append with AckLevel::AppendAck"
+                )));
+            }
             let mut records = Records::default();
             records.push_with(|bytes| bytes.extend_from_slice(&record));
             let request = AppendRequest {
@@ -265,10 +285,10 @@ impl<E: Env> Services for OnThread<E> {
     }
 }
 
-/// Starts a wait on a task; `then` learns what it came to, unless the thread stops before.
+/// Starts a wait on a task, for code of a stream if one is named; `then` learns what it came to, unless the thread stops before.
 pub(crate) fn start<E: Env>(
     thread: &Rc<Thread<E>>,
-    task: u32,
+    (task, stream): (u32, Option<u16>),
     category: Category,
     wait: Wait,
     then: impl FnOnce(&Rc<Thread<E>>, Origin, StageIndex, Waited) + 'static,
@@ -282,6 +302,7 @@ pub(crate) fn start<E: Env>(
         thread: Rc::downgrade(thread),
         env: thread.env.clone(),
         task,
+        stream,
     }));
     let waits = &thread.waits;
     let number = waits.last.get() + 1;

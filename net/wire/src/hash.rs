@@ -14,8 +14,12 @@ pub fn hash_of(key_bytes: &[u8]) -> u64 {
 
 /// The task that is home to an encoded key among `tasks` tasks. `tasks` must not be zero.
 pub fn task_of(key_bytes: &[u8], tasks: u32) -> u32 {
+    task_of_hash(hash_of(key_bytes), tasks)
+}
+
+/// The same for a key that was hashed before.
+pub fn task_of_hash(hash: u64, tasks: u32) -> u32 {
     assert!(tasks > 0, "a module has at least one task");
-    let hash = hash_of(key_bytes);
     let tasks = u64::from(tasks);
     // Task counts are powers of two (spec O-3); a mask is the same remainder without a division.
     let task = if tasks.is_power_of_two() {

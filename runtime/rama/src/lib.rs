@@ -1,8 +1,9 @@
 //! Whole backends as one program: depots, PStates and topologies on one runtime.
 //!
 //! This is the crate a module author depends on. It re-exports the author's side of the runtime and
-//! adds [`main!`], which makes a command of a module. Read in this order: the two programs below,
-//! [`prelude`], [`Setup`], [`dataflow::Flow`], [`path`].
+//! adds [`main!`], which makes a command of a module. [`guide::first_module`] shows all of it step by
+//! step; to look things up, read in this order: the two programs below, [`prelude`], [`Setup`],
+//! [`dataflow::Flow`], [`path`].
 //!
 //! # A module
 //!
@@ -112,6 +113,7 @@
 
 mod client;
 pub mod command;
+pub mod guide;
 pub mod prelude;
 
 pub use client::ClientConfig;
@@ -129,6 +131,7 @@ pub use rama_runtime::{
 pub use rama_runtime::{
     Aggregator, Aggs, Asked, Flow, Query, QueryClient, Stored, Temporary, Turn, Waiter,
 };
+pub use rama_runtime::{AsyncTask, At, Called, CalledAll, Step, Waiting};
 pub use rama_runtime::{Change, Diff, Handler, Processor, Proxied, Proxy, ProxyStatus};
 pub use rama_runtime::{MakeError, TaskContext, TaskGlobal};
 pub use rama_runtime::{

@@ -70,12 +70,38 @@ impl Chain {
         let chain = Chain::first(
             (draft, topology, into),
             (depot.name(), unit),
-            std::any::type_name::<D::Record>(),
+            (NodeKind::Source, std::any::type_name::<D::Record>()),
             place,
         );
         drop(borrowed);
         chain.rename(name);
         chain
+    }
+
+    /// Opens the chain of a step, at what it is called with, and the stage it is.
+    pub(super) fn step<A>(
+        draft: &Rc<RefCell<Draft>>,
+        topology: usize,
+        place: Place,
+    ) -> (StageIndex, Chain) {
+        let (kind, emits) = (NodeKind::Step, std::any::type_name::<A>());
+        let mut borrowed = draft.borrow_mut();
+        let into = &mut borrowed.topologies[topology];
+        into.stages.push(StageDraft {
+            stage: None,
+            depot: "a step",
+            opened_by: kind,
+            place,
+        });
+        let at = index(into.stages.len() - 1);
+        let unit = ("step", Unit::Stage(at));
+        let chain = Chain::first((draft, topology, into), unit, (kind, emits), place);
+        (StageIndex(at), chain)
+    }
+
+    /// The same for a step of the topology that this chain belongs to.
+    pub(crate) fn apart<A>(&self, place: Place) -> (StageIndex, Chain) {
+        Chain::step::<A>(&self.draft, self.topology, place)
     }
 
     /// Opens the chain of a query, at its arguments.
@@ -88,18 +114,19 @@ impl Chain {
     ) -> Chain {
         let mut borrowed = draft.borrow_mut();
         let into = &mut borrowed.topologies[topology];
+        let emits = (NodeKind::Source, emits);
         Chain::first((draft, topology, into), (name, Unit::Query), emits, place)
     }
 
     fn first(
         (draft, topology, into): (&Rc<RefCell<Draft>>, usize, &mut TopologyDraft),
         (name, unit): (&'static str, Unit),
-        emits: &'static str,
+        (kind, emits): (NodeKind, &'static str),
         place: Place,
     ) -> Chain {
         let last = into.graph.add(|id| Node {
             id,
-            kind: NodeKind::Source,
+            kind,
             name: Some(name.to_owned()),
             emits,
             unit,

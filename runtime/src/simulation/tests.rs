@@ -1,6 +1,7 @@
 //! The engine under seeded faults, by modules that any author could have written.
 
 mod answers;
+mod random;
 mod routes;
 
 use std::collections::BTreeMap;

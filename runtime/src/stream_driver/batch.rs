@@ -26,6 +26,8 @@ use crate::waits::{self, Wait, Waited};
 /// Runs queued work as one batch and releases what it emits.
 pub(super) async fn run<E: Env>(thread: &Rc<Thread<E>>, me: &Rc<Streaming<E>>) {
     me.context.begin(None);
+    let oldest = thread.tuning().tree_timeout(me.topology);
+    me.handle.begin_batch(thread.env.now(), oldest);
     let mut origins = Vec::new();
     let mut items = 0;
     let (batch_max, over) = (thread.tuning().batch_max(me.topology), thread.overtime());
@@ -269,7 +271,13 @@ fn start_wait<E: Env>(thread: &Rc<Thread<E>>, me: &Streaming<E>, wait: Wait) {
             fail_trees(thread, topology, &[origin], Some(origin), &text);
         }
     };
-    waits::start(thread, task, Category::LowLatency, wait, then);
+    waits::start(
+        thread,
+        (task, Some(topology)),
+        Category::LowLatency,
+        wait,
+        then,
+    );
 }
 
 /// Drops the batch and fails every tree in it.
@@ -278,6 +286,7 @@ fn fail<E: Env>(thread: &Thread<E>, me: &Streaming<E>, origins: &[Origin], failu
     let blamed = out.current();
     out.clear();
     drop(out);
+    me.handle.undo_batch();
     me.context.discard();
     let text: Arc<str> = failure.to_string().into();
     thread.on_event_failure(me.topology, me.task, &text);

@@ -15,7 +15,8 @@ type Event = (String, String, String);
 async fn follow(serving: &Serving, path: &str, header: &str) -> Events {
     let address = serving.server.address();
     let mut stream = TcpStream::connect(address).await.expect("connected");
-    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}\r\n\r\n");
+    let request =
+        format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("sent");
     let mut lines = BufReader::new(stream).lines();
     while let Some(line) = lines.next_line().await.expect("readable") {
