@@ -2,7 +2,7 @@
 //! here, and what goes wrong with its fix.
 //!
 //! Relies on nothing but the author's API; every program in it is compiled, and those that can be are
-//! run, by the tests. What must stay true: the first module is `modules/page_analytics`.
+//! run, by the tests. What must stay true: `modules/page_analytics` is what the first module leads to.
 
 /// From an empty directory to a module that counts visits exactly once on a cluster.
 #[doc = include_str!("guide/first_module.md")]
