@@ -23,10 +23,7 @@ const LINES: &[(usize, usize)] = &[(100, 1), (100, 64), (100, 1024), (1024, 64),
 /// Measures appends on a fresh cluster under `dir`.
 pub fn measure(dir: &std::path::Path, seconds: f64, limit: &DeviceLimit) -> Outcome<Vec<Row>> {
     let (server, _scratch) = cluster::start(dir, 2)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?;
+    let runtime = cluster::clients()?;
     runtime.block_on(async {
         server.launch(Records).await?;
         let depot = server.cluster().depot(RECORDS);

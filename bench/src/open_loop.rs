@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use tokio::sync::mpsc;
 
+use crate::cluster;
 use crate::report::histogram;
 
 /// What an open-loop run brought.
@@ -24,7 +25,23 @@ pub struct Outcome {
     pub latencies: Histogram<u64>,
 }
 
-/// Starts `per_second` requests a second for `duration`; `request(n)` makes the n-th.
+impl Outcome {
+    /// The outcome of a run in which every request must succeed.
+    ///
+    /// # Errors
+    /// When one failed, or none was made.
+    pub fn all_well(self, what: &str) -> cluster::Outcome<Outcome> {
+        let Outcome {
+            finished, failed, ..
+        } = self;
+        match (finished, failed) {
+            (1.., 0) => Ok(self),
+            _ => Err(format!("{what}: {finished} requests succeeded, {failed} failed").into()),
+        }
+    }
+}
+
+/// Starts `per_second` requests a second for `duration`, one at least; `request(n)` makes the n-th.
 pub async fn run<F, Fut>(per_second: f64, duration: Duration, request: F) -> Outcome
 where
     F: Fn(u64) -> Fut,
@@ -33,7 +50,7 @@ where
     let (sender, mut receiver) = mpsc::unbounded_channel::<Duration>();
     let failed = Arc::new(AtomicU64::new(0));
     let start = Instant::now();
-    let total = (per_second * duration.as_secs_f64()) as u64;
+    let total = ((per_second * duration.as_secs_f64()) as u64).max(1);
     let mut next = 0;
     while next < total {
         let due = (start.elapsed().as_secs_f64() * per_second) as u64 + 1;
@@ -67,8 +84,8 @@ where
     }
 }
 
-/// Keeps `in_flight` requests going for `duration`: the throughput a server can give. Its latency is
-/// service time only, and the report says so.
+/// Keeps `in_flight` requests going for `duration`, each of them once at least: the throughput a
+/// server can give. Its latency is service time only, and the report says so.
 pub async fn saturate<F, Fut>(in_flight: usize, duration: Duration, request: F) -> Outcome
 where
     F: Fn(u64) -> Fut + Clone + Send + Sync + 'static,
@@ -81,13 +98,16 @@ where
             let (next, request) = (next.clone(), request.clone());
             tokio::spawn(async move {
                 let (mut latencies, mut finished, mut failed) = (histogram(), 0, 0);
-                while start.elapsed() < duration {
+                loop {
                     let began = Instant::now();
                     if request(next.fetch_add(1, Ordering::Relaxed)).await {
                         latencies.saturating_record(began.elapsed().as_nanos() as u64);
                         finished += 1;
                     } else {
                         failed += 1;
+                    }
+                    if start.elapsed() >= duration {
+                        break;
                     }
                 }
                 (latencies, finished, failed)

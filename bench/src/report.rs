@@ -1,7 +1,8 @@
-//! One shape for every result: a table for people, JSON for machines, percentiles from hdrhistogram.
+//! One shape for every result: a table for people, JSON for machines, percentiles from
+//! hdrhistogram.
 //!
-//! Relies on `environment`. A result always carries its ratio to the device limit of the same run
-//! where it has one; figures without a run beside them are not comparable on shared machines.
+//! Relies on `environment`. A result carries its ratio to a limit of the same run where it has one:
+//! figures of different runs are not comparable on shared machines.
 
 use comfy_table::{ContentArrangement, Table};
 use hdrhistogram::Histogram;
@@ -132,7 +133,7 @@ impl Report {
             "p99.9 µs",
             "CPU µs/op",
             "B/B",
-            "against the device",
+            "in the same run",
             "foreign CPU",
         ]);
         for row in &self.rows {

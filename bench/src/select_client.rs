@@ -50,10 +50,7 @@ fn request(
 /// Measures selects on a fresh cluster under `dir`.
 pub fn measure(dir: &Path, seconds: f64, limit: &DeviceLimit) -> Outcome<Vec<Row>> {
     let (server, _scratch) = cluster::start(dir, 2)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?;
+    let runtime = cluster::clients()?;
     runtime.block_on(async {
         server.launch(Values).await?;
         let keys: Vec<u64> = (0..KEYS).collect();

@@ -10,12 +10,13 @@ mod file;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::removal::Gone;
 
 pub(crate) use file::{load, store};
 
@@ -45,6 +46,9 @@ pub(crate) struct ModuleEntry {
     pub(crate) topologies: BTreeMap<String, Object>,
     /// The next free id of depots, PStates and topologies.
     pub(crate) next_ids: [u16; 3],
+    /// What updates took away.
+    #[serde(default, skip_serializing_if = "Gone::is_empty")]
+    pub(crate) gone: Gone,
 }
 
 /// One named object with its id and what its bytes mean.
@@ -57,6 +61,24 @@ pub(crate) struct Object {
     pub(crate) type_name: String,
     /// The type's fingerprint, for the comparison.
     pub(crate) fingerprint: u64,
+    /// Every migration there ever was, in the order in which values pass them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) migrations: Vec<Migrated>,
+}
+
+/// A migration that began, and whose code may have gone since.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Migrated {
+    pub(crate) id: String,
+    pub(crate) from: StoredType,
+    pub(crate) to: StoredType,
+}
+
+/// What bytes mean: for people, and for the comparison.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredType {
+    pub(crate) name: String,
+    pub(crate) fingerprint: u64,
 }
 
 /// What a module's code declares, to be compared with the catalog.
@@ -68,6 +90,8 @@ pub(crate) struct Declared {
     pub(crate) depots: Vec<DeclaredObject>,
     pub(crate) pstates: Vec<DeclaredObject>,
     pub(crate) topologies: Vec<DeclaredObject>,
+    /// What there was and is to go.
+    pub(crate) delete: BTreeSet<String>,
 }
 
 /// One declared object.
@@ -77,6 +101,11 @@ pub(crate) struct DeclaredObject {
     pub(crate) kind: String,
     pub(crate) type_name: String,
     pub(crate) fingerprint: u64,
+    /// Fingerprints of types whose bytes are read as they are: for each migration by the type before
+    /// it, and then by the type that is declared.
+    pub(crate) reads: Vec<BTreeSet<u64>>,
+    /// In the order of declaration.
+    pub(crate) migrations: Vec<Migrated>,
 }
 
 impl Catalog {
@@ -108,6 +137,7 @@ impl Catalog {
     pub(crate) fn reconcile(&mut self, declared: &Declared) -> Result<ModuleEntry> {
         let known = self.modules.get(&declared.module);
         let mut entry = known.cloned().unwrap_or_else(|| self.new_entry(declared));
+        entry.delete(&declared.delete);
         let mut faults = Vec::new();
         check_shape(&entry, declared, &mut faults);
         let [depots, pstates, topologies] = &mut entry.next_ids;
@@ -142,6 +172,7 @@ impl Catalog {
             pstates: BTreeMap::new(),
             topologies: BTreeMap::new(),
             next_ids: [FIRST_USER_ID; 3],
+            gone: Gone::default(),
         }
     }
 }
@@ -175,7 +206,7 @@ fn merge(
         .map(|object| (object.name.as_str(), object))
         .collect();
     for (&name, object) in &declared {
-        match known.get(name) {
+        match known.get_mut(name) {
             Some(old) => compare(name, old, object, faults),
             None => {
                 let id = *next_id;
@@ -186,18 +217,99 @@ fn merge(
     }
 }
 
-fn compare(name: &str, old: &Object, new: &DeclaredObject, faults: &mut Vec<String>) {
+/// Notes what a declaration makes of an object, or what speaks against it.
+fn compare(name: &str, old: &mut Object, new: &DeclaredObject, faults: &mut Vec<String>) {
     if old.kind != new.kind {
         faults.push(format!(
             "{name} is a {} on disk and a {} in the code: give the new object another name",
             old.kind, new.kind
         ));
-    } else if old.fingerprint != new.fingerprint {
-        faults.push(format!(
-            "{name} holds {} on disk and the code declares {}: change the type back, or declare \
-             the new type under another name and copy the data over in a topology",
+        return;
+    }
+    let began = old.migrations.len();
+    let known = |step: &&Migrated| old.migrations[..began].iter().any(|m| m.id == step.id);
+    let begun = new.migrations.iter().take_while(known).count();
+    if let Err(fault) = check_begun(&old.migrations, &new.migrations, begun) {
+        faults.push(format!("{name}: {fault}"));
+        return;
+    }
+    let fresh = &new.migrations[begun..];
+    let next = fresh
+        .first()
+        .map_or(new.fingerprint, |step| step.from.fingerprint);
+    let read = next == old.fingerprint
+        || new
+            .reads
+            .get(begun)
+            .is_some_and(|reads| reads.contains(&old.fingerprint));
+    match fresh.first() {
+        _ if read => {
+            old.migrations.extend_from_slice(fresh);
+            (old.type_name, old.fingerprint) = (new.type_name.clone(), new.fingerprint);
+        }
+        Some(step) => faults.push(format!(
+            "{name} holds {} on disk and its migration {:?} begins with {}: let its function take \
+             what is there, or put a migration to {} before it",
+            old.type_name, step.id, step.from.name, step.from.name
+        )),
+        None => faults.push(format!(
+            "{name} holds {} on disk and the code declares {}: change the type back, or say with \
+             migrate(…) what becomes of the old values, or declare the new type under another name",
             old.type_name, new.type_name
-        ));
+        )),
+    }
+}
+
+/// Migrations that began earlier are what they were, and stand before all new ones.
+fn check_begun(old: &[Migrated], new: &[Migrated], begun: usize) -> Result<(), String> {
+    let mut from = 0;
+    for step in &new[..begun] {
+        let Some(at) = old.iter().position(|known| known.id == step.id) else {
+            continue;
+        };
+        let known = &old[at];
+        let types = |step: &Migrated| format!("{} to {}", step.from.name, step.to.name);
+        if (known.from.fingerprint, known.to.fingerprint)
+            != (step.from.fingerprint, step.to.fingerprint)
+        {
+            return Err(format!(
+                "migration {:?} began as one from {} and is now declared from {}: leave it as it was \
+                 and declare another one behind it",
+                step.id,
+                types(known),
+                types(step)
+            ));
+        }
+        if at < from {
+            return Err(format!(
+                "migration {:?} began before {:?} and is declared behind it: values pass them in the \
+                 order of their declaration; keep that in which they began",
+                step.id,
+                old[from - 1].id
+            ));
+        }
+        from = at + 1;
+    }
+    let late = new[begun..]
+        .iter()
+        .find(|step| old.iter().any(|known| known.id == step.id));
+    late.map_or(Ok(()), |step| {
+        Err(format!(
+            "migration {:?} began earlier than {:?} and is declared behind it: declare new \
+             migrations behind those that began",
+            step.id, new[begun].id
+        ))
+    })
+}
+
+impl Object {
+    /// Migrations that began and are not declared any more.
+    pub(crate) fn retired<'a>(
+        &'a self,
+        declared: &'a [&'a str],
+    ) -> impl Iterator<Item = &'a Migrated> {
+        let gone = |begun: &&Migrated| !declared.contains(&&begun.id[..]);
+        self.migrations.iter().filter(gone)
     }
 }
 
@@ -208,6 +320,7 @@ impl DeclaredObject {
             kind: self.kind.clone(),
             type_name: self.type_name.clone(),
             fingerprint: self.fingerprint,
+            migrations: self.migrations.clone(),
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::layout::{Layout, SourceLayout};
 use crate::message::{ClientRequest, Control};
 use crate::module::Module;
 use crate::pstate::PState;
-use crate::remote_cluster::Connection;
+use crate::remote_cluster::{Code, Connection};
 use crate::schema::Root;
 use crate::status::{self, Status};
 
@@ -137,7 +137,9 @@ impl Cluster {
         let definition = define(module)?;
         let name = definition.module.clone();
         if let Some(connection) = self.connection() {
-            connection.follow(self, &definition).await?;
+            connection
+                .follow(self, Code::Own(Box::new(definition.clone())))
+                .await?;
         }
         let running = self.running(&name)?;
         check_code(
@@ -208,7 +210,8 @@ impl Cluster {
 
     /// For each partition of a depot, from where to where a topology has processed it: what records
     /// before the end of a range wrote on their tasks can be read (M-16). What they wrote elsewhere
-    /// follows in a moment: tasks commit a microbatch one by one.
+    /// follows in a moment: tasks commit a microbatch one by one. A source with an id of its own is
+    /// `*depot//id`.
     ///
     /// # Errors
     /// `NotFound` when the topology does not consume the depot; `Unavailable` while the module is

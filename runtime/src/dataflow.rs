@@ -28,7 +28,7 @@ use crate::failure;
 use crate::gather::Reach;
 use crate::graph::{NodeKind, Place};
 use crate::partition::{
-    All, Custom, Direct, Global, Hash, HashBy, Origin, PathHome, Router, Shuffle,
+    All, Custom, Direct, Global, Hash, HashBy, Here, Origin, PathHome, Router, Shuffle,
 };
 use crate::pstate::PState;
 use crate::schema::{self, Schema, Tracking};
@@ -315,6 +315,19 @@ where
         F: Fn(&T) -> u32 + Send + Sync + 'static,
     {
         self.hop(NodeKind::DirectPartition, Direct(index))
+    }
+
+    /// On the same task, as an event of its own: when this one has taken longer than
+    /// `worker.event.target.max.millis`, whatever else waits for the thread has its turn first (spec
+    /// F-7). Between steps that take long for one value each; a loop of many rounds has it in
+    /// [`iterate`](Flow::iterate) already, of which each round is an event. As behind any partitioner, what
+    /// was read before may have changed.
+    #[track_caller]
+    pub fn yield_if_overtime(self) -> Flow<K, T, Begin, T>
+    where
+        T: Record + Send,
+    {
+        self.hop(NodeKind::YieldIfOvertime, Here)
     }
 
     /// To the task whose index the closure computes from the value and the number of tasks; one

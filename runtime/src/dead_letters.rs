@@ -32,7 +32,7 @@ use crate::system_keys;
 use crate::task_thread::Thread;
 
 pub(crate) use depot::{definition, name};
-pub(crate) use letter::{Letter, bury, record_of};
+pub(crate) use letter::{Letter, bury, converted, record_of};
 pub(crate) use mark::Mark;
 pub use record::{DeadLetterRecord, DeadLetterV1};
 pub(crate) use settle::Settling;

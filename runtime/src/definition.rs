@@ -21,6 +21,7 @@ use crate::depot_def::{Placement, PlacementError, RecordDesc};
 use crate::external::ExternalDef;
 use crate::gather::GatherDef;
 use crate::graph::{Graph, Place};
+use crate::migration::{MigrationDef, RecordMigrationDef};
 use crate::mirror::{CopyDef, MirrorDef};
 use crate::module::Module;
 use crate::plan::Functions;
@@ -155,6 +156,8 @@ pub struct DepotDef {
     pub placement: Placement,
     /// Its record type.
     pub record: RecordDesc,
+    /// Changes of its stored records, in the order in which they pass them.
+    pub migrations: Vec<RecordMigrationDef>,
     /// Where it is declared.
     pub place: Place,
 }
@@ -191,6 +194,8 @@ pub struct PStateDef {
     pub initial: Option<Vec<u8>>,
     /// Where a top-level key lives, if not by the hash.
     pub key_placement: Option<KeyPlacement>,
+    /// Changes of its stored values, in the order in which they pass them.
+    pub migrations: Vec<MigrationDef>,
     /// Where it is declared.
     pub place: Place,
 }
@@ -258,8 +263,10 @@ impl fmt::Debug for TopologyDef {
 /// A depot that a topology consumes.
 #[derive(Clone)]
 pub struct SourceDef {
-    /// Name of the depot; of a mirror `*module/depot`.
+    /// Name of the depot; of a mirror `*module/depot`; behind both `//id` where the source has an id.
     pub depot: String,
+    /// Whether it has an id of its own.
+    pub named: bool,
     /// Provisional id of the depot; of a mirror that of the topology's copy.
     pub log: LogId,
     /// Where it starts when it is new.

@@ -351,7 +351,8 @@ impl AckJoin {
     }
 }
 
-/// Reads records `[from, to)` of a partition on this task (D-25).
+/// Reads records `[from, to)` of a partition on this task (D-25), without those that a migration made
+/// nothing of (D-26).
 pub(crate) async fn read<E: Env>(
     thread: &Thread<E>,
     task: u32,
@@ -384,7 +385,9 @@ pub(crate) async fn read<E: Env>(
         let bytes_max = limits::DEPOT_READ_BYTES_MAX;
         partition.read_log(layout.log, next, count, bytes_max, &mut |record| {
             next = record.offset + 1;
-            records.push(record.bytes.to_vec());
+            if !record.vanished {
+                records.push(record.bytes.to_vec());
+            }
         })?;
     }
     Ok(records)

@@ -229,6 +229,12 @@ pub enum PlacementError {
         /// What was given.
         given: String,
     },
+    /// The author's closure is in another program.
+    #[error(
+        "its keys are placed by code of its module, which is not here; choose the partition, with \
+         `select_at`"
+    )]
+    Elsewhere,
     /// The record could not be understood.
     #[error(transparent)]
     Undecodable(#[from] RecordError),

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::BoxFuture;
+use rama_core::mirrors::Offers;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
@@ -25,6 +26,8 @@ pub struct Routing {
     pub threads: u32,
     /// [`crate::Definition::interface`] of the code that runs, once a worker has told it.
     pub interface: Option<u64>,
+    /// What it has for other modules.
+    pub offers: Offers,
     /// The threads that are led, with where.
     pub routes: BTreeMap<u32, Route>,
 }

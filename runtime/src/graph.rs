@@ -41,6 +41,8 @@ pub enum NodeKind {
     DirectPartition,
     /// To a task chosen by the author's code.
     CustomPartition,
+    /// To the same task.
+    YieldIfOvertime,
     /// To the home of a key of one PState.
     PathPartition,
     /// To the task where the query began.
@@ -99,6 +101,7 @@ impl NodeKind {
             NodeKind::ShufflePartition => "shuffle_partition",
             NodeKind::DirectPartition => "direct_partition",
             NodeKind::CustomPartition => "custom_partition",
+            NodeKind::YieldIfOvertime => "yield_if_overtime",
             NodeKind::PathPartition => "path_partition",
             NodeKind::OriginPartition => "origin_partition",
             NodeKind::Branch => "branch",
@@ -131,6 +134,7 @@ impl NodeKind {
                 | NodeKind::ShufflePartition
                 | NodeKind::DirectPartition
                 | NodeKind::CustomPartition
+                | NodeKind::YieldIfOvertime
                 | NodeKind::PathPartition
                 | NodeKind::OriginPartition
                 | NodeKind::GroupBy

@@ -6,12 +6,14 @@
 //! process at a time; dropping a cluster is a crash as far as its data is concerned, and loses
 //! nothing that was acknowledged.
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use rama_io::glommio::{GlommioEnv, GlommioTransport, Pin, Pool, PoolConfig};
 
 use crate::cluster::Cluster;
@@ -21,6 +23,7 @@ use crate::host::{self, HostTimer, Hosts, JobReceiver};
 use crate::launcher::{Launcher, open_catalog, options};
 use crate::module::Module;
 use crate::options::{Level, Settings};
+use crate::status::MigrationStatus;
 
 /// How to build an [`InProcessCluster`].
 #[derive(Clone, Debug)]
@@ -191,7 +194,7 @@ impl InProcessCluster {
     /// # Errors
     /// As [`InProcessCluster::launch`].
     pub async fn launch_with_tasks(&self, module: impl Module, tasks: u32) -> Result<()> {
-        self.launcher.launch(define(&module)?, tasks).await
+        self.launched(define(&module)?, tasks).await
     }
 
     /// The same for a module chosen at run time.
@@ -199,17 +202,31 @@ impl InProcessCluster {
     /// # Errors
     /// As [`InProcessCluster::launch`].
     pub async fn launch_dyn(&self, module: &dyn Module) -> Result<()> {
-        self.launcher.launch(define(module)?, self.tasks).await
+        self.launched(define(module)?, self.tasks).await
     }
 
     /// Replaces the code of a running module: stop, then start over the same data (T-2). Records in
     /// work are processed again as after a restart.
     ///
     /// # Errors
-    /// As [`InProcessCluster::launch`]; `Rejected`, too, when another module uses what the new code
+    /// As [`InProcessCluster::launch`]; `Rejected`, too, when the new code lacks depots or PStates
+    /// (see [`update_deleting`](InProcessCluster::update_deleting)), or another module uses what it
     /// would not have (spec X-9). A refused update leaves the module as it runs.
     pub async fn update(&self, module: impl Module) -> Result<()> {
-        self.launcher.update(define(&module)?).await
+        self.updated(define(&module)?, BTreeSet::new()).await
+    }
+
+    /// As [`InProcessCluster::update`], for code without some of the depots and PStates that there
+    /// are: those that are listed, by name, go with all their data (spec X-12). The list is exactly
+    /// what the new code lacks, so that nothing is lost by a slip; a name that is declared again later
+    /// stands for a new object.
+    ///
+    /// # Errors
+    /// As [`InProcessCluster::update`]; `Rejected` when an object is missing on the list, or is on it
+    /// and declared or unknown.
+    pub async fn update_deleting(&self, module: impl Module, objects: &[&str]) -> Result<()> {
+        let objects = objects.iter().map(|&name| name.to_owned());
+        self.updated(define(&module)?, objects.collect()).await
     }
 
     /// Sets a dynamic option of a launched module; it holds when this completes. It outlives an update
@@ -238,8 +255,8 @@ impl InProcessCluster {
         option: &str,
         value: impl Into<serde_json::Value>,
     ) -> Result<()> {
-        let value = Some(value.into());
-        self.launcher.set_option(module, level, option, value).await
+        self.option_set(module, level, option, Some(value.into()))
+            .await
     }
 
     /// Unsets a dynamic option: that of the module holds again, or the default. Idempotent.
@@ -247,7 +264,16 @@ impl InProcessCluster {
     /// # Errors
     /// As [`InProcessCluster::set_option`].
     pub async fn unset_option(&self, module: &str, level: Level, option: &str) -> Result<()> {
-        self.launcher.set_option(module, level, option, None).await
+        self.option_set(module, level, option, None).await
+    }
+
+    /// How far the migrations of a running module are
+    /// ([`Topology::migrate`](crate::Topology::migrate)).
+    ///
+    /// # Errors
+    /// `NotFound`, or `Unavailable`.
+    pub async fn migrations(&self, module: &str) -> Result<Vec<MigrationStatus>> {
+        self.migrated(module).await
     }
 
     /// Stops a module and removes its data.
@@ -255,7 +281,7 @@ impl InProcessCluster {
     /// # Errors
     /// `Rejected` while other modules use it, with their names (spec X-9); `NotFound`, or `Storage`.
     pub async fn destroy(&self, module: &str) -> Result<()> {
-        self.launcher.destroy(module).await
+        self.destroyed(module).await
     }
 
     /// Waits until a topology has processed `count` records, for at most a minute.
@@ -295,10 +321,7 @@ impl InProcessCluster {
     /// # Errors
     /// `Storage` when a log failed; the threads are ended all the same.
     pub async fn shutdown(mut self) -> Result<()> {
-        let mut stopped = Ok(());
-        for module in self.launcher.cluster.modules() {
-            stopped = stopped.and(self.launcher.stop(&module).await);
-        }
+        let stopped = self.stopped().await;
         stopped.and(self.end())
     }
 
@@ -313,6 +336,50 @@ impl InProcessCluster {
         });
         self.home.remove_if_temporary();
         ended.map(|_| ())
+    }
+}
+
+/// What the engine does, behind futures of one type. The body of an `async fn` is compiled where it is
+/// awaited: without this, all of the engine again in every program that launches a module.
+impl InProcessCluster {
+    fn launched(&self, definition: Definition, tasks: u32) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.launcher.launch(definition, tasks))
+    }
+
+    fn updated(
+        &self,
+        definition: Definition,
+        delete: BTreeSet<String>,
+    ) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.launcher.update(definition, delete))
+    }
+
+    fn option_set<'a>(
+        &'a self,
+        module: &'a str,
+        level: Level,
+        option: &'a str,
+        value: Option<serde_json::Value>,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.launcher.set_option(module, level, option, value))
+    }
+
+    fn migrated<'a>(&'a self, module: &'a str) -> BoxFuture<'a, Result<Vec<MigrationStatus>>> {
+        Box::pin(self.launcher.migrations(module))
+    }
+
+    fn destroyed<'a>(&'a self, module: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.launcher.destroy(module))
+    }
+
+    fn stopped(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            let mut stopped = Ok(());
+            for module in self.launcher.cluster.modules() {
+                stopped = stopped.and(self.launcher.stop(&module).await);
+            }
+            stopped
+        })
     }
 }
 

@@ -9,15 +9,16 @@ pub(crate) mod options;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures_channel::oneshot;
 use futures_util::future::select;
 use futures_util::lock::Mutex;
 use rama_core::options::Settings;
 use rama_io::{Category, Env, Transport};
+use rama_storage::GroupOptions;
 
-use crate::catalog::{self, Catalog};
+use crate::catalog::{self, Catalog, Declared};
 use crate::cluster::{Cluster, Numbers, Running};
 use crate::definition::Definition;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,8 +27,11 @@ use crate::layout::{self, Layout};
 use crate::limits;
 use crate::message::{Control, Message, Post, Sending};
 use crate::metrics::ModuleMetrics;
+use crate::migrating;
 use crate::mirror::{self, CopyDef};
 use crate::remote::link::Links;
+use crate::removal;
+use crate::status::MigrationStatus;
 use crate::task_thread::{self, ThreadStart};
 use crate::tuning::Tuning;
 
@@ -40,9 +44,11 @@ pub(crate) struct Launcher<E: Env> {
     dir: PathBuf,
     cluster_id: u128,
     catalog: Mutex<Catalog>,
-    storage: rama_storage::GroupOptions,
+    storage: GroupOptions,
     part: Option<Part<E>>,
     options: Options,
+    /// The way to modules that run elsewhere.
+    others: OnceLock<Cluster>,
 }
 
 /// Which task threads of a module run in this process, when not all do.
@@ -83,7 +89,7 @@ impl<E: Env> Launcher<E> {
         hosts: Hosts<E>,
         dir: PathBuf,
         catalog: Catalog,
-        storage: rama_storage::GroupOptions,
+        storage: GroupOptions,
     ) -> Result<Launcher<E>> {
         let cluster_id = catalog.cluster_id()?;
         Ok(Launcher {
@@ -95,6 +101,7 @@ impl<E: Env> Launcher<E> {
             storage,
             part: None,
             options: Options::default(),
+            others: OnceLock::new(),
         })
     }
 
@@ -110,6 +117,14 @@ impl<E: Env> Launcher<E> {
         self
     }
 
+    /// Other modules are reached by this handle from now on; without it they run in this process.
+    pub(crate) fn set_others(&self, others: Cluster) {
+        assert!(
+            self.others.set(others).is_ok(),
+            "there is one way to others"
+        );
+    }
+
     fn threads(&self, tasks: u32) -> u32 {
         match &self.part {
             Some(part) => part.threads,
@@ -119,6 +134,17 @@ impl<E: Env> Launcher<E> {
 
     /// Starts a module: new, or over the data it left (T-2).
     pub(crate) async fn launch(&self, definition: Definition, tasks: u32) -> Result<()> {
+        self.launch_deleting(definition, tasks, BTreeSet::new())
+            .await
+    }
+
+    /// The same, without objects that there were.
+    async fn launch_deleting(
+        &self,
+        definition: Definition,
+        tasks: u32,
+        delete: BTreeSet<String>,
+    ) -> Result<()> {
         let name = definition.module.clone();
         if self
             .cluster
@@ -140,19 +166,23 @@ impl<E: Env> Launcher<E> {
             let over_data = self.catalog.lock().await.modules.contains_key(&name);
             mirror::check(&self.cluster, &definition, over_data)?;
         }
-        let entry = self
-            .reconcile(&layout::declared(&definition, tasks, threads))
-            .await?;
+        let declared = layout::declared(&definition, tasks, threads);
+        let entry = self.reconcile(&Declared { delete, ..declared }).await?;
         let dir = self.dir.join(&entry.directory);
         let mut layout = Layout::new(definition, &entry);
         layout.clock = self.cluster.clock();
-        layout.others = self.cluster.downgrade();
+        layout.others = self.others.get().unwrap_or(&self.cluster).downgrade();
         let layout = Arc::new(layout);
         let settings = self.settings(&name);
         let tuning = Tuning::of(&layout, &settings);
+        let mut storage = self.storage.clone();
+        storage.migrations = migrating::of(&layout.definition, &entry);
+        storage.migrations.paces = migrating::paces(&layout, &tuning);
         let given = self.part.as_ref().and_then(|part| part.metrics.clone());
         let metrics = given.unwrap_or_else(|| Arc::new(ModuleMetrics::new(&layout)));
-        let posts = self.start_threads(&layout, &metrics, &dir, &tuning).await?;
+        let posts = self
+            .start_threads(&layout, &metrics, &dir, (&tuning, storage))
+            .await?;
         let mut running = Running::new(layout, metrics, posts);
         if self.part.is_some() {
             // What a broken link left without an answer is sent again: it must be known again.
@@ -182,7 +212,7 @@ impl<E: Env> Launcher<E> {
         layout: &Arc<Layout>,
         metrics: &Arc<ModuleMetrics>,
         dir: &Path,
-        tuning: &Arc<Tuning>,
+        (tuning, storage): (&Arc<Tuning>, GroupOptions),
     ) -> Result<Arc<[Arc<dyn Post>]>> {
         let local = self.local_threads(layout);
         let channels = local
@@ -205,7 +235,7 @@ impl<E: Env> Launcher<E> {
                 inbox,
                 peers: peers.clone(),
                 links: self.part.as_ref().map(|part| part.links.clone()),
-                storage: self.storage.clone(),
+                storage: storage.clone(),
                 tuning: tuning.clone(),
             };
             let open = move |env: E| task_thread::start(env, start);
@@ -273,8 +303,22 @@ impl<E: Env> Launcher<E> {
             .await
     }
 
-    /// Stops a module and starts other code over its data (T-2).
-    pub(crate) async fn update(&self, definition: Definition) -> Result<()> {
+    /// How far the migrations of a running module are, on the threads of this process.
+    pub(crate) async fn migrations(&self, module: &str) -> Result<Vec<MigrationStatus>> {
+        let running = self.cluster.running(module)?;
+        let threads = self.local_threads(&running.layout);
+        running
+            .command(threads, |reply| Control::Measure { reply })
+            .await?;
+        Ok(running.metrics.migrations(&running.layout))
+    }
+
+    /// Stops a module and starts other code over its data (T-2), without the objects to `delete`.
+    pub(crate) async fn update(
+        &self,
+        definition: Definition,
+        delete: BTreeSet<String>,
+    ) -> Result<()> {
         let name = definition.module.clone();
         let before = self.cluster.running(&name)?;
         let tasks = before.layout.tasks;
@@ -284,20 +328,30 @@ impl<E: Env> Launcher<E> {
             mirror::check(&self.cluster, &definition, false)?;
             mirror::check_dependents(&self.cluster, &definition)?;
         }
-        self.catalog
-            .lock()
-            .await
-            .clone()
-            .reconcile(&layout::declared(&definition, tasks, threads))?;
+        let mut catalog = self.catalog.lock().await.clone();
+        let known = catalog.modules.get(&name).cloned();
+        catalog.reconcile(&Declared {
+            delete: delete.clone(),
+            ..layout::declared(&definition, tasks, threads)
+        })?;
+        removal::check(
+            &before.layout.definition,
+            &definition,
+            known.as_ref(),
+            &delete,
+        )?;
+        if self.cluster.running(&name)?.is_up() {
+            migrating::check_complete(&self.migrations(&name).await?, &definition)?;
+        }
         self.stop(&name).await?;
         self.release(&before.layout.definition, &definition.copies)
             .await;
-        self.launch(definition, tasks).await
+        self.launch_deleting(definition, tasks, delete).await
     }
 
     /// Whether every module of the cluster runs in this process.
     fn knows_all(&self) -> bool {
-        self.part.is_none()
+        self.part.is_none() && self.others.get().is_none()
     }
 
     /// Lets go of what other modules keep for topologies of a module that is stopped, but for those

@@ -4,7 +4,7 @@
 //! stay true: one layout is shared by all task threads and clients of a launch, so that an index
 //! into it means the same everywhere; ids that reach a file are only ever the catalog's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use rama_core::policy::FailurePolicy;
 use rama_core::stream::{RetryMode, TrackerOptions};
 use rama_wire::{LogId, SpaceId};
 
-use crate::catalog::{Declared, DeclaredObject, ModuleEntry};
+use crate::catalog::{Declared, DeclaredObject, Migrated, ModuleEntry, StoredType};
 use crate::clock::Clock;
 use crate::cluster::WeakCluster;
 use crate::dead_letters;
@@ -22,7 +22,10 @@ use crate::definition::{Definition, DepotKind};
 use crate::error::Error;
 use crate::failure::{self, EventFailure, raise};
 use crate::gather::{GatherDef, Reach};
+use crate::migration::{MigrationDef, RecordMigrationDef, RecordType};
 use crate::query_def::QueryDef;
+use crate::removal::Gone;
+use crate::schema_desc::SchemaDesc;
 use crate::stage::{SourceStage, Stage};
 use crate::topology_def::{AckAggregate, Start, TopologyKind};
 
@@ -36,6 +39,8 @@ pub(crate) struct Layout {
     pub(crate) topologies: Vec<TopologyLayout>,
     pub(crate) queries: Vec<QueryLayout>,
     pub(crate) definition: Definition,
+    /// What updates took away.
+    pub(crate) gone: Gone,
     /// What author code is told of the time.
     pub(crate) clock: Arc<Clock>,
     /// The way to other modules.
@@ -99,11 +104,12 @@ impl QueryLayout {
 }
 
 pub(crate) struct SourceLayout {
-    /// The depot's name; of a mirror `*module/depot`.
+    /// As that of its definition.
     pub(crate) name: String,
     /// Index of the depot.
     pub(crate) depot: u16,
-    /// Durable id: the depot's on disk.
+    /// Durable id: the depot's on disk, or that of its dead letters where the source has one of its
+    /// own.
     pub(crate) id: u16,
     /// Index of the depot for its dead letters; a tick has none.
     pub(crate) dead_letters: Option<u16>,
@@ -114,6 +120,30 @@ pub(crate) struct SourceLayout {
     pub(crate) first: Arc<dyn SourceStage>,
 }
 
+fn migrated(migration: &MigrationDef) -> Migrated {
+    let stored = |schema: &SchemaDesc| StoredType {
+        name: schema.name(),
+        fingerprint: schema.fingerprint(),
+    };
+    Migrated {
+        id: migration.id.clone(),
+        from: stored(&migration.from),
+        to: stored(&migration.to),
+    }
+}
+
+fn migrated_records(migration: &RecordMigrationDef) -> Migrated {
+    let stored = |record: &RecordType| StoredType {
+        name: record.name.clone(),
+        fingerprint: record.fingerprint,
+    };
+    Migrated {
+        id: migration.id.clone(),
+        from: stored(&migration.from),
+        to: stored(&migration.to),
+    }
+}
+
 /// What the catalog compares with what it knows.
 pub(crate) fn declared(definition: &Definition, tasks: u32, threads: u32) -> Declared {
     let object = |name: &str, kind: &str, type_name: String, fingerprint: u64| DeclaredObject {
@@ -121,15 +151,20 @@ pub(crate) fn declared(definition: &Definition, tasks: u32, threads: u32) -> Dec
         kind: kind.to_owned(),
         type_name,
         fingerprint,
+        reads: Vec::new(),
+        migrations: Vec::new(),
     };
     let depots = definition.depots.iter().map(|depot| {
         let record = &depot.record;
-        object(
-            &depot.name,
-            depot.kind.as_str(),
-            record.type_name.clone(),
-            record.fingerprint,
-        )
+        DeclaredObject {
+            migrations: depot.migrations.iter().map(migrated_records).collect(),
+            ..object(
+                &depot.name,
+                depot.kind.as_str(),
+                record.type_name.clone(),
+                record.fingerprint,
+            )
+        }
     });
     let pstates = definition.pstates.iter().map(|pstate| {
         let kind = if pstate.global {
@@ -138,7 +173,12 @@ pub(crate) fn declared(definition: &Definition, tasks: u32, threads: u32) -> Dec
             "PState"
         };
         let schema = &pstate.schema;
-        object(&pstate.name, kind, schema.name(), schema.fingerprint())
+        let befores = pstate.migrations.iter().map(|migration| &migration.from);
+        DeclaredObject {
+            reads: befores.chain([schema]).map(SchemaDesc::reads).collect(),
+            migrations: pstate.migrations.iter().map(migrated).collect(),
+            ..object(&pstate.name, kind, schema.name(), schema.fingerprint())
+        }
     });
     let topologies = definition
         .topologies
@@ -151,6 +191,7 @@ pub(crate) fn declared(definition: &Definition, tasks: u32, threads: u32) -> Dec
         depots: depots.collect(),
         pstates: pstates.collect(),
         topologies: topologies.collect(),
+        delete: BTreeSet::new(),
     }
 }
 
@@ -179,6 +220,7 @@ impl Layout {
             by_log: by_log.collect(),
             by_space: by_space.collect(),
             definition,
+            gone: entry.gone.clone(),
             clock: Arc::default(),
             others: WeakCluster::default(),
         };
@@ -221,12 +263,13 @@ impl Layout {
                 let depot = self.by_log[&source.log];
                 let letters = dead_letters::name(&topology.name, &source.depot);
                 let letters = self.depots.iter().position(|depot| depot.name == letters);
+                let own = source.named.then_some(letters).flatten();
                 let mirrored = self.definition.depots[usize::from(depot)].kind == DepotKind::Mirror;
                 SourceLayout {
                     name: source.depot.clone(),
                     depot,
                     dead_letters: letters.map(|index| index as u16),
-                    id: self.depots[usize::from(depot)].log.0,
+                    id: self.depots[own.unwrap_or(usize::from(depot))].log.0,
                     // A copy begins where the source does.
                     start: if mirrored {
                         Start::Beginning
@@ -321,6 +364,8 @@ impl TopologyLayout {
             let depot = &layout.depots[usize::from(source.depot)];
             let id = SourceId(source.id);
             let portion = portions.iter().find(|(of, _)| *of == id);
+            let twins = self.sources.iter();
+            let twins = twins.filter(|twin| twin.depot == source.depot && twin.id != source.id);
             let kind = match (depot.tick, portion) {
                 (Some(interval), _) => SourceKind::Tick { interval },
                 (None, portion) => SourceKind::Depot {
@@ -332,6 +377,7 @@ impl TopologyLayout {
                 id,
                 kind,
                 policy: source.policy,
+                twins: twins.map(|twin| SourceId(twin.id)).collect(),
             }
         };
         let sources = self.sources.iter().map(source).collect();

@@ -9,6 +9,11 @@ use std::time::Duration;
 /// refused at once as unavailable: nothing was done (D-22).
 pub const PENDING_APPENDS_PER_TASK_MAX: usize = 64 * 1024;
 
+/// Appends of a program that leave together at the latest, whatever its delay (D-18), and their bytes.
+pub const GATHERED_RECORDS_MAX: usize = 1024;
+/// See [`GATHERED_RECORDS_MAX`].
+pub const GATHERED_BYTES_MAX: usize = 256 * 1024;
+
 /// Bytes of one encoded record.
 pub const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
 

@@ -240,6 +240,10 @@ pub(crate) enum Control {
         tuning: Arc<Tuning>,
         reply: Reply<()>,
     },
+    /// Note in the metrics how far migrations are.
+    Measure {
+        reply: Reply<()>,
+    },
     /// Let streams finish what they run and begin nothing; answers when nothing runs. Before a stop.
     Drain {
         reply: Reply<()>,

@@ -6,14 +6,16 @@
 //! count is woken by the write that reaches it.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use futures_channel::oneshot;
 use rama_core::ids::SourceId;
 use rama_core::microbatch::Status as MicrobatchStatus;
 
 use crate::layout::{Layout, SourceLayout};
+use crate::migrating::{self, Measured, TaskProgress};
+use crate::status::MigrationStatus;
 use crate::topology_def::TopologyKind;
 
 /// Every exposed counter: name, unit, meaning.
@@ -68,6 +70,8 @@ pub(crate) struct ModuleMetrics {
     pub(crate) topologies: Vec<TopologyMetrics>,
     /// Why a log of this module is dead, if one is.
     pub(crate) log_failure: Mutex<Option<String>>,
+    /// How far the migrations were when they were last measured.
+    migrations: Mutex<Measured>,
     /// By depot and partition: first and next offset.
     pub(crate) depots: Vec<Vec<(AtomicU64, AtomicU64)>>,
 }
@@ -115,6 +119,7 @@ impl ModuleMetrics {
         };
         ModuleMetrics {
             log_failure: Mutex::default(),
+            migrations: Mutex::default(),
             threads: (0..layout.threads)
                 .map(|_| ThreadMetrics::default())
                 .collect(),
@@ -125,6 +130,24 @@ impl ModuleMetrics {
                 .map(|d| pairs(d.partitions as usize))
                 .collect(),
         }
+    }
+
+    /// Notes how far the migrations of a task are.
+    pub(crate) fn set_migrations(&self, task: u32, progress: TaskProgress) {
+        let mut measured = self
+            .migrations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        measured.insert(task, progress);
+    }
+
+    /// How far the migrations are.
+    pub(crate) fn migrations(&self, layout: &Layout) -> Vec<MigrationStatus> {
+        let measured = self
+            .migrations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        migrating::status(layout, &measured)
     }
 
     fn topology(&self, topology: u16) -> &TopologyMetrics {

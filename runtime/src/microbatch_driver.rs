@@ -6,7 +6,7 @@
 //! and what a participant prepares holds the new committed id in the same atomic write (M-4).
 
 mod coordinator;
-mod outbox;
+pub(crate) mod outbox;
 mod source;
 #[cfg(test)]
 mod tests;

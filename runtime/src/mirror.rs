@@ -7,6 +7,8 @@
 
 mod check;
 mod copy;
+mod follow;
+mod foreign;
 mod serve;
 mod waiting;
 
@@ -25,6 +27,7 @@ use crate::topology_def::Start;
 
 pub(crate) use check::{check, check_dependents, dependents};
 pub(crate) use copy::{release, source};
+pub(crate) use foreign::definition;
 pub(crate) use serve::{Pulled, Pulls, Request, held, serve};
 
 /// A depot of another module: comes from [`Mirrors::depot`](crate::setup::Mirrors::depot).
@@ -236,6 +239,8 @@ pub struct CopyDef {
     pub depot: String,
     /// The topology here.
     pub topology: String,
+    /// The id of its source, if it has one of its own.
+    pub id: Option<String>,
     /// Where the topology begins in the other module's depot, when it is new.
     pub start: Start,
     /// Fingerprint of its records.
@@ -243,13 +248,14 @@ pub struct CopyDef {
 }
 
 impl CopyDef {
-    /// Whether both are the copy of one topology of one depot.
+    /// Whether both are the copy of one source of a topology of one depot.
     pub(crate) fn is_same(&self, other: &CopyDef) -> bool {
         let of = |copy: &CopyDef| {
             (
                 copy.topology.clone(),
                 copy.module.clone(),
                 copy.depot.clone(),
+                copy.id.clone(),
             )
         };
         of(self) == of(other)
@@ -261,16 +267,26 @@ pub(crate) fn source_name(module: &str, depot: &str) -> String {
     format!("*{module}/{}", depot.strip_prefix('*').unwrap_or(depot))
 }
 
-/// The name of a topology's copy of a mirror depot.
-pub(crate) fn copy_name(topology: &str, module: &str, depot: &str) -> String {
+/// The name of a copy of a mirror depot: that of a topology, for the source with this id.
+pub(crate) fn copy_name(topology: &str, module: &str, depot: &str, id: Option<&str>) -> String {
     let depot = depot.strip_prefix('*').unwrap_or(depot);
-    format!("*__mirrors/{topology}/{module}/{depot}")
+    let name = format!("*__mirrors/{topology}/{module}/{depot}");
+    match id {
+        None => name,
+        Some(id) => format!("{name}//{id}"),
+    }
 }
 
 /// A topology's copy of a mirror depot, as a depot of its module. Only the engine appends.
 pub(crate) fn copy_depot(copy: &CopyDef, record: RecordDesc, place: Place) -> DepotDef {
     DepotDef {
-        name: copy_name(&copy.topology, &copy.module, &copy.depot),
+        migrations: Vec::new(),
+        name: copy_name(
+            &copy.topology,
+            &copy.module,
+            &copy.depot,
+            copy.id.as_deref(),
+        ),
         log: copy.log,
         kind: DepotKind::Mirror,
         placement: Partition::<()>::disallow().into_placement(),

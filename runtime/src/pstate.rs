@@ -183,6 +183,12 @@ macro_rules! map_verbs {
                 self.root().key(key)
             }
 
+            /// Where the values of all elements are: for a
+            /// [migration](crate::Topology::migrate).
+            pub fn each_value(&self) -> S::Path {
+                self.root().each_value()
+            }
+
             /// All elements of the partition.
             pub fn all(&self) -> MapRange<K, S, T> {
                 self.root().all()

@@ -11,7 +11,7 @@ mod home;
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::rc::Rc;
@@ -90,6 +90,9 @@ pub(crate) struct Queries<E: Env> {
     tasks: Vec<OnTask<E>>,
     out: RefCell<Outbox>,
     homes: RefCell<Homes>,
+    /// Nothing is too late before this. Often it is earlier than need be, for to look at all that is
+    /// open with every message would make each of a thousand queries a thousand times slower.
+    due: Cell<Option<Tick>>,
 }
 
 /// Queries on one task.
@@ -123,6 +126,7 @@ impl<E: Env> Queries<E> {
             tasks: on_tasks.map(on_task).collect(),
             out: RefCell::new(Outbox::tracked(tasks, seed)),
             homes: RefCell::default(),
+            due: Cell::new(None),
         }
     }
 
@@ -144,8 +148,14 @@ impl<E: Env> Queries<E> {
         self.push(Work::about(invocation, QueryMessage::Lost { text }));
     }
 
-    /// When something is too late next.
-    fn due(&self) -> Option<Tick> {
+    /// Something new is too late at `until`.
+    fn bound(&self, until: Tick) {
+        let due = self.due.get().map_or(until, |due| due.min(until));
+        self.due.set(Some(due));
+    }
+
+    /// When something of all that is open is too late next.
+    fn first_due(&self) -> Option<Tick> {
         let kept = self.tasks.iter().flat_map(|task| {
             let kept = task.kept.borrow();
             kept.values().map(|kept| kept.until).min()
@@ -170,7 +180,7 @@ impl Work {
 pub(crate) async fn serve<E: Env>(thread: Rc<Thread<E>>) {
     loop {
         let ready = pin!(thread.queries.work.ready());
-        match thread.queries.due() {
+        match thread.queries.due.get() {
             None => ready.await,
             Some(due) => {
                 let sleep = pin!(thread.env.sleep(due.since(thread.env.now())));
@@ -270,6 +280,7 @@ fn run_event<E: Env>(
     }
     if !slots.is_empty() {
         let until = thread.env.now().after(thread.tuning().query_timeout);
+        thread.queries.bound(until);
         let kept = Kept { slots, until };
         on_task.kept.borrow_mut().insert(invocation, kept);
     }
@@ -346,11 +357,15 @@ fn send<E: Env>(
 
 /// Ends what has taken too long.
 fn expire<E: Env>(thread: &Rc<Thread<E>>) {
-    let now = thread.env.now();
+    let (queries, now) = (&thread.queries, thread.env.now());
+    if queries.due.get().is_none_or(|due| due > now) {
+        return;
+    }
     home::expire(thread, now);
-    for task in &thread.queries.tasks {
+    for task in &queries.tasks {
         task.kept.borrow_mut().retain(|_, kept| kept.until > now);
     }
+    queries.due.set(queries.first_due());
 }
 
 impl<E: Env> Thread<E> {

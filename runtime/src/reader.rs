@@ -30,6 +30,8 @@ pub(crate) struct LogRecords<'a, E: Env> {
     /// After the visit: the first offset not visited.
     pub(crate) next: &'a mut u64,
     pub(crate) name: Naming<'a>,
+    /// Is told of records that a migration made nothing of.
+    pub(crate) vanished: &'a mut dyn FnMut(u64),
 }
 
 impl<E: Env> Records for LogRecords<'_, E> {
@@ -44,7 +46,9 @@ impl<E: Env> Records for LogRecords<'_, E> {
             let read = partition.read_log(log, at, count, bytes_max, &mut |record| {
                 *self.next = record.offset + 1;
                 bytes += record.bytes.len();
-                if let Some((origin, edge)) = (self.name)(record.offset) {
+                if record.vanished {
+                    (self.vanished)(record.offset);
+                } else if let Some((origin, edge)) = (self.name)(record.offset) {
                     each(SourceRecord {
                         origin,
                         edge,

@@ -6,6 +6,7 @@
 //! before it was answered; appends carry numbers, so that none is taken twice; every call ends within
 //! its deadline, and an append that was sent and not answered by then is `unknown`.
 
+mod code;
 mod follower;
 mod ground;
 
@@ -24,10 +25,10 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::cluster::{Cluster, WeakCluster};
-use crate::definition::Definition;
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Timer;
+pub(crate) use code::Code;
 use follower::Follower;
 use ground::TokioTimer;
 
@@ -91,28 +92,29 @@ pub(crate) struct Connection {
 /// A module to be followed.
 struct Follow {
     cluster: WeakCluster,
-    definition: Definition,
+    code: Code,
     /// Told when the module can be used, or why not.
     opened: oneshot::Sender<Result<()>>,
 }
 
 impl Connection {
     /// Looks a module up and follows it from now on; once is enough.
-    pub(crate) async fn follow(&self, cluster: &Cluster, definition: &Definition) -> Result<()> {
+    pub(crate) async fn follow(&self, cluster: &Cluster, code: Code) -> Result<()> {
         let mut followed = self.followed.lock().await;
-        if followed.contains(&definition.module) {
+        let module = code.module().to_owned();
+        if followed.contains(&module) {
             return Ok(());
         }
         let (opened, answer) = oneshot::channel();
         let job = Follow {
             cluster: cluster.downgrade(),
-            definition: definition.clone(),
+            code,
             opened,
         };
         let jobs = self.jobs.as_ref().ok_or_else(closed)?;
         jobs.send(job).map_err(|_| closed())?;
         answer.await.unwrap_or_else(|_| Err(closed()))?;
-        followed.insert(definition.module.clone());
+        followed.insert(module);
         Ok(())
     }
 }
@@ -181,11 +183,11 @@ fn carry(
 async fn serve(shared: Rc<Shared>, mut jobs: mpsc::UnboundedReceiver<Follow>) {
     while let Some(Follow {
         cluster,
-        definition,
+        code,
         opened,
     }) = jobs.recv().await
     {
-        let follower = Follower::new(shared.clone(), cluster, definition);
+        let follower = Follower::new(shared.clone(), cluster, code);
         tokio::task::spawn_local(follower.run(opened));
     }
     shared.endpoint.close().await;

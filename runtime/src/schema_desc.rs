@@ -5,11 +5,15 @@
 //! misread as one another have different layouts; adding fields at the end of a fixed-keys struct
 //! is the only change that keeps old entries readable (spec P-55).
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use rama_wire::{Key, KeyDesc, KeyError, Record, RecordError, TypeDesc};
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
+
+/// So many shapes of nested structs with fewer fields are recognized.
+const SHORTER_MAX: usize = 256;
 
 /// The keys of a map or set, as functions between bytes and JSON.
 #[derive(Clone)]
@@ -20,6 +24,8 @@ pub struct KeyCodec {
     pub to_json: fn(&mut &[u8]) -> Result<Value, KeyError>,
     /// Appends the encoding of the key that the JSON describes.
     pub from_json: fn(&Value, &mut Vec<u8>) -> Result<(), KeyError>,
+    /// Steps over a key at the front of the bytes.
+    pub skip: fn(&mut &[u8]) -> Result<(), KeyError>,
 }
 
 /// A value, as functions between bytes and JSON.
@@ -78,6 +84,7 @@ impl KeyCodec {
                 K::key_from_json(json)?.encode_key(out);
                 Ok(())
             },
+            skip: |bytes| K::decode_key(bytes).map(drop),
         }
     }
 }
@@ -153,6 +160,54 @@ impl SchemaDesc {
     /// A number that changes when stored entries could be misread.
     pub fn fingerprint(&self) -> u64 {
         xxh3_64(self.layout().as_bytes())
+    }
+
+    /// The fingerprints of schemas whose entries this one reads as they are: those that lack fields
+    /// at the end of fixed-keys structs (spec P-55).
+    pub fn reads(&self) -> BTreeSet<u64> {
+        let shorter = self.shorter(SHORTER_MAX);
+        shorter.iter().map(SchemaDesc::fingerprint).collect()
+    }
+
+    /// Up to so many schemas, this one first, made by leaving out fields at the end of structs.
+    fn shorter(&self, most: usize) -> Vec<SchemaDesc> {
+        let mut all = match self {
+            SchemaDesc::Value(_) | SchemaDesc::Set { .. } => vec![self.clone()],
+            SchemaDesc::Map {
+                key,
+                value,
+                tracked,
+            } => {
+                let map = |value| SchemaDesc::Map {
+                    key: key.clone(),
+                    value: Box::new(value),
+                    tracked: *tracked,
+                };
+                value.shorter(most).into_iter().map(map).collect()
+            }
+            SchemaDesc::List { value } => {
+                let list = |value| SchemaDesc::List {
+                    value: Box::new(value),
+                };
+                value.shorter(most).into_iter().map(list).collect()
+            }
+            SchemaDesc::Struct { name, fields } => {
+                let mut begun: Vec<Vec<(&'static str, SchemaDesc)>> = vec![Vec::new()];
+                let mut all = Vec::new();
+                for (field, schema) in fields {
+                    let longer = begun.iter().flat_map(|before| {
+                        let add = |schema| [&before[..], &[(*field, schema)]].concat();
+                        schema.shorter(most).into_iter().map(add)
+                    });
+                    begun = longer.take(most).collect();
+                    all.extend(begun.iter().rev().cloned());
+                }
+                let of = |fields| SchemaDesc::Struct { name, fields };
+                all.into_iter().rev().map(of).collect()
+            }
+        };
+        all.truncate(most);
+        all
     }
 
     /// The schema for people and tools: kinds, key names and JSON schemas of the values.

@@ -9,6 +9,7 @@ mod check;
 mod draft;
 mod external;
 mod globals;
+mod migrations;
 mod mirrors;
 mod options;
 
@@ -24,7 +25,9 @@ use crate::dataflow::{Begin, Entrance, Flow, Steps};
 use crate::definition::{Definition, DefinitionError, DepotKind, KeyPlacement};
 use crate::depot_def::{Depot, DepotHandle, Partition, PlacementError, RecordDesc};
 use crate::graph::Place;
+use crate::migration::{Changing, RecordMigrationDef};
 use crate::mirror::SourceDepot;
+use crate::path::ValuePath;
 use crate::plan::{Function, FunctionDef};
 use crate::pstate::{LocalPState, PState};
 use crate::query_def::Query;
@@ -34,7 +37,7 @@ use crate::task::Task;
 use crate::topology_def::{Asked, Consumes, Microbatch, SourceOptions, Stream};
 
 pub(crate) use chain::Chain;
-use draft::{DepotDraft, Draft, Kinded, QueryDraft, TopologyDraft};
+use draft::{DepotDraft, Draft, Kinded, MigrationDraft, QueryDraft, TopologyDraft};
 
 pub use mirrors::Mirrors;
 
@@ -219,6 +222,46 @@ impl<T> DepotDecl<T> {
         self
     }
 
+    /// Changes the type of the records that are there (spec D-40…D-44): from the instant of the update
+    /// topologies and clients get them as `change` makes them; for `None` a record vanishes, and its
+    /// offset stays. Clients append the new type from then on, which does not pass.
+    ///
+    /// The old type stays declared in the code for as long as the migration; records of another type
+    /// than it takes are refused at the update. `id` names the migration within the depot, for ever: an
+    /// update with the same id goes on, and a further change is another migration behind it. Old
+    /// records stay as they are on disk and pass at each read, so that the migration may be left out
+    /// when the last of them is trimmed; before that the update is refused.
+    ///
+    /// ```
+    /// # use rama_runtime::{Depot, Module, Partition, Setup};
+    /// // Until version 2 it was Depot<String>: user and page with a space between.
+    /// const VIEWS: Depot<(String, String)> = Depot::named("*views");
+    ///
+    /// # struct M;
+    /// # impl Module for M {
+    /// fn define(&self, m: &mut Setup) {
+    ///     m.depot(VIEWS, Partition::random()).migrate("split", |old: String| {
+    ///         let (user, page) = old.split_once(' ')?;
+    ///         Some((user.to_owned(), page.to_owned()))
+    ///     });
+    /// }
+    /// # }
+    /// # rama_runtime::Definition::of(&M)?;
+    /// # Ok::<(), rama_runtime::DefinitionError>(())
+    /// ```
+    #[track_caller]
+    pub fn migrate<Old: Record, New: Record>(
+        self,
+        id: impl Into<String>,
+        change: impl Fn(Old) -> Option<New> + Send + Sync + 'static,
+    ) -> DepotDecl<T> {
+        let migration = RecordMigrationDef::of(id.into(), change, Place::of_caller());
+        self.draft.borrow_mut().depots[self.index]
+            .migrations
+            .push(migration);
+        self
+    }
+
     /// The depot for topology code to append to (spec D-30). `Copy`.
     pub fn handle(&self) -> DepotHandle<T> {
         let log = self.draft.borrow().depots[self.index].log;
@@ -283,6 +326,54 @@ impl<K: Consumes> Topology<K> {
     {
         let chain = Chain::step::<A>(&self.draft, self.index, Place::of_caller());
         crate::dataflow::step(chain, f)
+    }
+
+    /// Changes the type of stored values (spec P-50…P-53): from the instant of the update every read
+    /// passes what was stored before through `change`, which in the background is written again for
+    /// good. Values that are written from now on are of the new type and do not pass.
+    ///
+    /// `at` is where the values are: any value under a map's or list's
+    /// [`each_value`](crate::PState::each_value), a field of a fixed-keys struct, or the
+    /// whole of a PState that is one value (P-52). The old type stays declared in the code for as long
+    /// as the migration; bytes of another type than it takes are refused at the update.
+    ///
+    /// `id` names the migration within the PState, for ever. An update with the same id goes on where
+    /// it was; a further change is another migration behind it, also while this one is under way.
+    /// It may be left out when it is complete, as
+    /// [`migrations`](crate::InProcessCluster::migrations) shows; before that the update is refused.
+    /// A new PState has nothing to migrate (P-57).
+    ///
+    /// ```
+    /// # use rama_runtime::{Map, Module, PState, Setup};
+    /// // Until version 2 it was PState<Map<String, Map<String, String>>>: artist, song, album.
+    /// const SONGS: PState<Map<String, Map<String, (String, u64)>>> = PState::named("$$songs");
+    ///
+    /// # struct M;
+    /// # impl Module for M {
+    /// fn define(&self, m: &mut Setup) {
+    ///     let mut mb = m.microbatch("catalog");
+    ///     let songs = mb.pstate(SONGS);
+    ///     let at = SONGS.each_value().each_value();
+    ///     mb.migrate("count plays", at, |album: String| (album, 0u64));
+    /// }
+    /// # }
+    /// # rama_runtime::Definition::of(&M)?;
+    /// # Ok::<(), rama_runtime::DefinitionError>(())
+    /// ```
+    #[track_caller]
+    pub fn migrate<V: Record, Old: Record, New: Record>(
+        &mut self,
+        id: impl Into<String>,
+        at: ValuePath<V>,
+        change: impl Fn(Old) -> New + Send + Sync + 'static,
+    ) {
+        self.draft.borrow_mut().migrations.push(MigrationDraft {
+            topology: self.index,
+            id: id.into(),
+            at: at.into_cursor(),
+            changing: Changing::of(change),
+            place: Place::of_caller(),
+        });
     }
 
     /// Consumes a depot of the module, or of another one ([`Setup::mirror`]), with the default

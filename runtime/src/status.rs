@@ -37,6 +37,9 @@ pub struct ModuleStatus {
     pub depots: Vec<DepotStatus>,
     /// Its topologies.
     pub topologies: Vec<TopologyStatus>,
+    /// Changes of stored values that the code declares.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub migrations: Vec<MigrationStatus>,
     /// Records accepted from clients since the start.
     pub appends: u64,
     /// Their bytes.
@@ -83,6 +86,30 @@ pub struct TopologyStatus {
     pub last_error: Option<String>,
 }
 
+/// How far a migration is. What it concerns is read in its new form from the first moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MigrationStatus {
+    /// The PState, or the depot.
+    pub object: String,
+    /// Its id.
+    pub id: String,
+    /// Nothing is left to do: it may go from the code.
+    pub complete: bool,
+    /// Tasks that are not through.
+    pub tasks_left: u32,
+    /// Bytes of old values that have yet to be written again.
+    pub bytes_left: u64,
+    /// Bytes of all values of the object.
+    pub bytes: u64,
+    /// Old records of a depot that can be read, and pass at each read.
+    pub records_left: u64,
+    /// Values written in their new form since the start.
+    pub values: u64,
+    /// Why it does not go on, if it does not.
+    pub failure: Option<String>,
+}
+
 /// The snapshot of one module.
 pub(crate) fn of(layout: &Layout, metrics: &ModuleMetrics, running: bool) -> ModuleStatus {
     let depots = layout.definition.depots.iter().zip(&metrics.depots);
@@ -126,6 +153,7 @@ pub(crate) fn of(layout: &Layout, metrics: &ModuleMetrics, running: bool) -> Mod
         state: state(metrics, running).to_owned(),
         depots: depots.collect(),
         topologies: topologies.collect(),
+        migrations: metrics.migrations(layout),
         appends: sum(|thread| thread.appends.load(Relaxed)),
         append_bytes: sum(|thread| thread.append_bytes.load(Relaxed)),
         selects: sum(|thread| thread.selects.load(Relaxed)),

@@ -87,6 +87,18 @@ pub(crate) fn bytes_of(log: LogId) -> ([u8; 11], [u8; 12]) {
     (bytes_before(log, 0), end)
 }
 
+/// The ranges of everything that is kept about one log.
+pub(crate) fn all_of(log: LogId) -> [([u8; 3], [u8; 3]); 5] {
+    [b'a', b'h', b'o', b'x', b'z'].map(|kind| {
+        let [a, b] = log.0.to_be_bytes();
+        let end = match log.0.checked_add(1).map(u16::to_be_bytes) {
+            Some([a, b]) => [kind, a, b],
+            None => [kind + 1, 0, 0],
+        };
+        ([kind, a, b], end)
+    })
+}
+
 /// The stream topology is paused on this task.
 pub(crate) fn paused(slot: u16) -> [u8; 3] {
     let [a, b] = slot.to_be_bytes();
@@ -97,6 +109,11 @@ pub(crate) fn paused(slot: u16) -> [u8; 3] {
 pub(crate) fn outbox(slot: u16) -> [u8; 3] {
     let [a, b] = slot.to_be_bytes();
     [b'q', a, b]
+}
+
+/// Whether a key is that of what some microbatch appends.
+pub(crate) fn is_outbox(key: &[u8]) -> bool {
+    matches!(key, [b'q', _, _])
 }
 
 /// The PState of this space has got its initial value.
@@ -156,6 +173,38 @@ pub(crate) fn dead_letters_of(log: LogId) -> ([u8; 3], Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_of_a_log_is_in_its_ranges_and_nothing_else() {
+        for log in [0, 1, 255, 256, u16::MAX] {
+            let of = |log: u16| {
+                let log = LogId(log);
+                let keys = [
+                    append(log, u64::MAX, 65_535).to_vec(),
+                    mirror(log, "Other/topology"),
+                    dead_letter(log, u32::MAX, u64::MAX).to_vec(),
+                    external(log, 0).to_vec(),
+                    bytes_before(log, u64::MAX).to_vec(),
+                ];
+                keys.to_vec()
+            };
+            let ranges = all_of(LogId(log));
+            let within = |key: &Vec<u8>| {
+                let within =
+                    |(from, to): &&([u8; 3], [u8; 3])| from[..] <= key[..] && key[..] < to[..];
+                ranges.iter().find(within).is_some()
+            };
+            assert!(of(log).iter().all(within));
+            for other in [log.wrapping_sub(1), log.wrapping_add(1)] {
+                assert!(!of(other).iter().any(within));
+            }
+            assert!(
+                ![&ledger(log)[..], &outbox(log), &initialized(log)]
+                    .iter()
+                    .any(|key| within(&key.to_vec()))
+            );
+        }
+    }
 
     #[test]
     fn dead_letters_lie_in_their_ranges_in_order_of_offsets() {

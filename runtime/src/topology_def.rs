@@ -135,6 +135,7 @@ pub struct SourceOptions<K> {
     pub(crate) retry: RetryMode,
     pub(crate) policy: FailurePolicy,
     pub(crate) ack_aggregate: Option<AckAggregate>,
+    pub(crate) id: Option<String>,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -145,6 +146,7 @@ impl<K> Default for SourceOptions<K> {
             retry: RetryMode::Individual,
             policy: FailurePolicy::default(),
             ack_aggregate: None,
+            id: None,
             kind: PhantomData,
         }
     }
@@ -165,6 +167,41 @@ impl<K> SourceOptions<K> {
     /// A new source starts at the first record still there.
     pub fn start_from_beginning(self) -> SourceOptions<K> {
         self.start(Start::Beginning)
+    }
+
+    /// A source beside another one of the same topology over the same depot (spec S-24): it has a start,
+    /// progress and dead letters of its own, under this id, for ever. Code that is new can so begin at
+    /// the beginning of a depot that other chains of its topology are long past.
+    ///
+    /// A microbatch that both sources have caught up with takes the same records through both. Then
+    /// their chains may become one: pause the topology, and update it to code without the second source.
+    ///
+    /// ```
+    /// # use rama_runtime::{Depot, Map, Module, Partition, PState, Setup, SourceOptions};
+    /// # const VISITS: Depot<(String, u64)> = Depot::named("*visits");
+    /// # const COUNTS: PState<Map<String, u64>> = PState::named("$$counts");
+    /// const SUMS: PState<Map<String, u64>> = PState::named("$$sums");
+    ///
+    /// # struct M;
+    /// # impl Module for M {
+    /// # fn define(&self, m: &mut Setup) {
+    /// # m.depot_by(VISITS, |(user, _)| user);
+    /// # let mut mb = m.microbatch("visits");
+    /// # let counts = mb.pstate(COUNTS);
+    /// mb.source(VISITS)
+    ///     .each(move |task, (user, _)| counts.key(&user).modify(task, |count| *count += 1));
+    /// // New with this version, over all visits there ever were:
+    /// let sums = mb.pstate(SUMS);
+    /// mb.source_with(VISITS, SourceOptions::new().source_id("sums").start_from_beginning())
+    ///     .each(move |task, (user, ms)| sums.key(&user).modify(task, |sum| *sum += ms));
+    /// # }
+    /// # }
+    /// # rama_runtime::Definition::of(&M)?;
+    /// # Ok::<(), rama_runtime::DefinitionError>(())
+    /// ```
+    pub fn source_id(mut self, id: impl Into<String>) -> SourceOptions<K> {
+        self.id = Some(id.into());
+        self
     }
 
     /// So many retries before giving up on a record; `u32::MAX` for no limit.
@@ -238,6 +275,7 @@ impl<K> fmt::Debug for SourceOptions<K> {
             .field("retry", &self.retry)
             .field("policy", &self.policy)
             .field("ack_aggregate", &self.ack_aggregate.is_some())
+            .field("id", &self.id)
             .finish()
     }
 }

@@ -12,14 +12,16 @@ use rama_core::ids::SourceId;
 use rama_core::microbatch::{CoordinatorLimits, Portion};
 use rama_core::options::{
     DEPOT_MAX_FETCH, DEPOT_TRIM_INTERVAL, EVENT_CATEGORY_PROPORTIONS, EVENT_TARGET_MILLIS,
-    FOREIGN_TIMEOUT, Level, Objects, PROXY_LIMIT, QUERY_TIMEOUT, REACTIVITY_QUEUE_LIMIT,
-    SELECT_PAGE_SIZE, STREAM_EVENTS_PER_BATCH, Settings, TopologyKind as OptionKind,
+    FOREIGN_TIMEOUT, Level, MICROBATCH_MIGRATION_BATCH, MICROBATCH_MIGRATION_SECOND, Objects,
+    PROXY_LIMIT, QUERY_TIMEOUT, REACTIVITY_QUEUE_LIMIT, SELECT_PAGE_SIZE, STREAM_EVENTS_PER_BATCH,
+    STREAM_MIGRATION_BATCH, STREAM_MIGRATION_SECOND, Settings, TopologyKind as OptionKind,
 };
 use rama_core::stream::TrackerLimits;
 use rama_io::CategoryShares;
+use rama_storage::lsm::Pace;
 
 use crate::definition::{Definition, DepotKind};
-use crate::layout::{Layout, PStateLayout};
+use crate::layout::{Layout, PStateLayout, TopologyLayout};
 use crate::topology_def::TopologyKind;
 use crate::trimming::Retention;
 
@@ -47,6 +49,8 @@ pub(crate) struct Tuning {
     pub(crate) proxy_waiting_max: Vec<usize>,
     /// By PState: elements that a select reads in one event.
     pub(crate) page_elements: Vec<u64>,
+    /// By topology: how fast the old values of its PStates are written again.
+    pub(crate) migration_paces: Vec<Pace>,
 }
 
 /// What holds for a topology.
@@ -105,6 +109,11 @@ impl Tuning {
             proxies_max: of_pstates(&PROXY_LIMIT),
             proxy_waiting_max: of_pstates(&REACTIVITY_QUEUE_LIMIT),
             page_elements: pages.collect(),
+            migration_paces: layout
+                .topologies
+                .iter()
+                .map(|topology| migration_pace(topology, settings))
+                .collect(),
         })
     }
 
@@ -170,6 +179,19 @@ fn topology(layout: &Layout, settings: &Settings, index: usize) -> TopologyTunin
                 .map(|(source, (_, depot))| (SourceId(source.id), Portion::of(settings, &depot)))
                 .collect(),
         },
+    }
+}
+
+/// How fast the old values of a topology's PStates are written again (spec P-54).
+fn migration_pace(topology: &TopologyLayout, settings: &Settings) -> Pace {
+    let level = Level::Topology(topology.name.clone());
+    let (batch, second) = match topology.kind {
+        TopologyKind::Stream => (&STREAM_MIGRATION_BATCH, &STREAM_MIGRATION_SECOND),
+        TopologyKind::Microbatch => (&MICROBATCH_MIGRATION_BATCH, &MICROBATCH_MIGRATION_SECOND),
+    };
+    Pace {
+        per_batch: settings.whole(batch, &level) as u32,
+        per_second: settings.whole(second, &level) as u32,
     }
 }
 

@@ -134,6 +134,15 @@ impl Worker {
         );
     }
 
+    /// Other modules of the cluster are reached by `others`: a connection, which has to follow what the
+    /// module mirrors ([`Cluster::follow_mirrors`]). Once, before the launch.
+    ///
+    /// # Panics
+    /// When it was told before.
+    pub fn set_others(&self, others: Cluster) {
+        self.launcher.set_others(others);
+    }
+
     /// Opens the data of the local task threads and runs them. Others may be down: what needs them
     /// waits, or answers `unavailable`.
     ///

@@ -109,6 +109,34 @@ pub enum Error {
         /// The first offset there is not.
         end: u64,
     },
+    /// The function of a migration could not make a new record of an old one.
+    #[error(
+        "migration {id:?} could not convert record {offset} of log {log}: {cause}; correct its \
+         function"
+    )]
+    Record {
+        /// The migration.
+        id: String,
+        /// The log.
+        log: LogId,
+        /// Which record.
+        offset: u64,
+        /// What went wrong.
+        cause: String,
+    },
+    /// A migration of records is not declared any more, and old records are still there.
+    #[error(
+        "migration {id:?} of log {log} is not complete: {left} old records can still be read; \
+         declare it again until they are trimmed"
+    )]
+    UnfinishedRecords {
+        /// The migration.
+        id: String,
+        /// The log.
+        log: LogId,
+        /// How many there are.
+        left: u64,
+    },
     /// The caller named a partition this group does not have.
     #[error("partition {0} is not in this group")]
     UnknownPartition(u32),

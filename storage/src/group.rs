@@ -7,12 +7,13 @@
 //! again; the borrow of the state is never held across an `.await` or a call-back.
 //!
 //! Reading order: `state` (what is known), `append`, `batch`, `writer` and `spare` (from append to
-//! durable), `partition` (reading), `background` and `seal` (house-keeping), `recovery` (opening).
+//! durable), `partition` (reading), `records` (those whose type changed), `background` and `seal` (house-keeping), `recovery` (opening).
 
 mod append;
 mod background;
 pub(crate) mod batch;
 mod partition;
+mod records;
 mod recovery;
 mod seal;
 mod signal;
@@ -41,6 +42,7 @@ use spare::Spare;
 use state::State;
 
 pub use partition::{LogRecord, Partition};
+pub use records::{ConvertRecord, RecordMigration, RecordProgress};
 
 /// The storage of one task group. Clones are the same group; it lives on one executor.
 ///
@@ -72,6 +74,7 @@ pub(crate) struct Shared<E: Env> {
     pub write_loop: Loop,
     pub tidy_loop: Loop,
     pub compact_loop: Loop,
+    pub rewrite_loop: Loop,
     pub spare_loop: Loop,
     /// Raised when memory may have become free.
     pub room: Signal,
@@ -274,6 +277,8 @@ impl<E: Env> Group<E> {
         self.shared.spare_loop.end().await;
         self.shared.tidy_loop.end().await;
         self.shared.compact_loop.end().await;
+        background::halt_rewriting(&self.shared);
+        self.shared.rewrite_loop.end().await;
         match &self.shared.state.borrow().poison {
             Some(poison) => Err(poison.clone()),
             None => Ok(()),

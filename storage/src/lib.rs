@@ -21,6 +21,9 @@ mod superblock;
 
 pub use entry::{Appended, Entry, Op, Prepared};
 pub use error::{Error, Result};
-pub use group::{Group, LogRecord, Partition, Recovered, Stats, WaitDurable};
+pub use group::{
+    ConvertRecord, Group, LogRecord, Partition, RecordMigration, RecordProgress, Recovered, Stats,
+    WaitDurable,
+};
 pub use options::{GroupOptions, Identity, Mutant};
 pub use rama_wire::{Index, LogId, SpaceId};

@@ -9,7 +9,7 @@
 //!
 //! Reading order: `batch` (what is written), `layer` (one ordered map in memory), `overlay`,
 //! `memtable`, `table` (one sorted file), `run`, `merge`, `levels` (all layers of a moment),
-//! `store`, `flush`, `compaction`, `manifest`.
+//! `store`, `flush`, `compaction`, `manifest`; `migration` and `rewrite` (values that change type).
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -23,10 +23,12 @@ mod levels;
 mod manifest;
 mod memtable;
 mod merge;
-mod mutant;
+mod migration;
+pub(crate) mod mutant;
 mod overlay;
 mod ranges;
 mod read;
+mod rewrite;
 mod run;
 mod snapshot;
 mod store;
@@ -34,6 +36,8 @@ mod table;
 
 pub use batch::{Batch, BatchError, Op, WriteBatch};
 pub use error::{Corruption, Error};
+pub(crate) use manifest::LogMark;
+pub use migration::{Convert, Migration, Migrations, Pace, Progress, Reach};
 pub use overlay::{Change, Overlay};
 pub use read::{Order, Read, Visit};
 pub use snapshot::Snapshot;

@@ -1,11 +1,12 @@
 //! Who owns a directory, and how a group behaves.
 //!
 //! Relies on nothing. What must stay true: no option changes the format of a file, so that a
-//! directory opens under any options.
+//! directory opens under any options; only migrations, which are not settings, have to be those of
+//! the data.
 
 use std::fmt;
 
-use crate::lsm::StoreOptions;
+use crate::lsm::{Migrations, StoreOptions};
 
 /// Whose data a directory holds. Written into every file; a mismatch refuses to open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub struct GroupOptions {
     pub memory_bytes_max: u64,
     /// Sizes of the stores.
     pub store: StoreOptions,
+    /// What becomes of values that the stores have already.
+    pub migrations: Migrations,
     /// A deliberate mistake, to prove that the tests see it.
     #[doc(hidden)]
     pub mutant: Option<Mutant>,
@@ -57,6 +60,7 @@ impl Default for GroupOptions {
             replay_bytes_max: 256 << 20,
             memory_bytes_max: 256 << 20,
             store: StoreOptions::default(),
+            migrations: Migrations::default(),
             mutant: None,
         }
     }

@@ -50,6 +50,11 @@ impl Http {
         Self::answer(self.agent.get(format!("{}{path}", self.base)).call())
     }
 
+    /// Deletes, and gets a JSON answer.
+    pub fn delete(&self, path: &str) -> Result<Value, CallError> {
+        Self::answer(self.agent.delete(format!("{}{path}", self.base)).call())
+    }
+
     /// Whether the server says it is ready.
     pub fn ready(&self) -> bool {
         let answer = self.agent.get(format!("{}/readyz", self.base)).call();

@@ -31,7 +31,7 @@ Options (`rama list-options` without a module explains them):
         let range = option.range();
         let takes = range.split(',').next().unwrap_or_default();
         let levels = option.scope.levels();
-        help += &format!("  {:<47}{levels:<20}{takes}\n", option.name);
+        help += &format!("  {:<50}{levels:<19}{takes}\n", option.name);
     }
     help + "\n" + SET_OPTION
 }

@@ -17,10 +17,10 @@ use crate::error::{Exit, Failure, Result};
 pub fn run(args: &Dev) -> Result<ExitCode> {
     if let Some(example) = args.example {
         return Ok(match example {
-            Example::WordCount => dev::run(word_count::WordCount, &args.server),
-            Example::Bank => dev::run(bank::Bank, &args.server),
-            Example::Profiles => dev::run(profiles::Profiles, &args.server),
-            Example::TimeSeries => dev::run(time_series::TimeSeries, &args.server),
+            Example::WordCount => dev::run(Box::new(word_count::WordCount), &args.server),
+            Example::Bank => dev::run(Box::new(bank::Bank), &args.server),
+            Example::Profiles => dev::run(Box::new(profiles::Profiles), &args.server),
+            Example::TimeSeries => dev::run(Box::new(time_series::TimeSeries), &args.server),
         });
     }
     let mut command = match &args.binary {

@@ -46,6 +46,9 @@ pub struct Assignment {
     pub host_external: String,
     /// Cores for its task threads, one each; empty: not pinned.
     pub cores: Vec<usize>,
+    /// Daemons to be asked where other modules run, as `host:port`.
+    #[serde(default)]
+    pub daemons: Vec<String>,
     /// How to reach the metastore.
     pub metastore: MetastoreAddress,
     /// How connections are protected.

@@ -5,6 +5,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 /// How to reach a module.
@@ -25,6 +26,9 @@ pub struct ModuleRoutes {
     /// the instance has told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
+    /// What its program has that other modules may use, as the conductor keeps it.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub offers: Value,
     /// Those that have a leader, by thread.
     pub routes: Vec<ThreadRoute>,
     /// Who else may be asked for routes: the supervisors.

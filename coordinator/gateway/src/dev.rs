@@ -112,7 +112,7 @@ impl From<config::Error> for Failure {
 }
 
 /// Runs a module as a server until Ctrl-C or SIGTERM; what went wrong is told on stderr.
-pub fn run(module: impl Module, args: &Args) -> ExitCode {
+pub fn run(module: Box<dyn Module>, args: &Args) -> ExitCode {
     match try_run(module, args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -122,7 +122,7 @@ pub fn run(module: impl Module, args: &Args) -> ExitCode {
     }
 }
 
-fn try_run(module: impl Module, args: &Args) -> Result<(), Failure> {
+fn try_run(module: Box<dyn Module>, args: &Args) -> Result<(), Failure> {
     let config = args.settings()?;
     logging::start(&config.log)?;
     runtime(config.http.threads)?.block_on(async {

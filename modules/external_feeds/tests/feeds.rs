@@ -71,10 +71,13 @@ async fn count(cluster: &Cluster, word: &str) -> u64 {
 }
 
 async fn until(cluster: &Cluster, word: &str, expected: u64) {
+    let mut watch = cluster
+        .pstate(WORDS)
+        .watch(WORDS.key(word))
+        .expect("a watch");
     let reached = async {
-        while count(cluster, word).await < expected {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let mut next = async || watch.next().await.expect("no end").expect("a value");
+        while next().await.unwrap_or(0) < expected {}
     };
     let patience = Duration::from_secs(60);
     tokio::time::timeout(patience, reached)

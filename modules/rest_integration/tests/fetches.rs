@@ -83,10 +83,13 @@ async fn a_server_that_fails_is_asked_again() {
     let appended = cluster.depot(FETCHES).append(&url).await;
     let failed = appended.expect_err("the first answer is an error");
     assert!(failed.to_string().contains("503"), "{failed}");
+    let mut watch = cluster
+        .pstate(PAGES)
+        .watch(PAGES.key(&url))
+        .expect("a watch");
     let stored = async {
-        while page(&cluster, &url).await.is_none() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let mut next = async || watch.next().await.expect("no end").expect("a value");
+        while next().await.is_none() {}
     };
     let patience = Duration::from_secs(60);
     tokio::time::timeout(patience, stored)

@@ -122,6 +122,9 @@ pub struct Source {
     pub kind: SourceKind,
     /// What happens to records that fail.
     pub policy: FailurePolicy,
+    /// Other sources of the same depot: where they are equally far, a plan takes them equally far
+    /// (S-24).
+    pub twins: Vec<SourceId>,
 }
 
 /// What a source reads.

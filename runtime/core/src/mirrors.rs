@@ -23,6 +23,12 @@ pub struct Offer {
     /// Why others may not use it, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withheld: Option<String>,
+    /// Whether it has one partition only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub global: bool,
+    /// Whether code of its module says where a key of it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub custom: bool,
 }
 
 /// An object of another module that a module uses.
@@ -57,6 +63,8 @@ impl Offers {
     pub fn of_manifest(manifest: &Value) -> Offers {
         let depots = list(manifest, "depots").map(|depot| Offer {
             kind: "depot".to_owned(),
+            global: depot["kind"] == "global depot",
+            custom: false,
             name: text(depot, "name"),
             types: vec![text(&depot["record"], "fingerprint")],
             shown: text(&depot["record"], "type"),
@@ -66,6 +74,8 @@ impl Offers {
         });
         let pstates = list(manifest, "pstates").map(|pstate| Offer {
             kind: "PState".to_owned(),
+            global: pstate["global"] == true,
+            custom: pstate["partitioner"] == "custom",
             name: text(pstate, "name"),
             types: vec![text(pstate, "fingerprint")],
             shown: text(pstate, "type"),
@@ -75,6 +85,8 @@ impl Offers {
         });
         let queries = list(manifest, "queries").map(|query| Offer {
             kind: "query".to_owned(),
+            global: false,
+            custom: false,
             name: text(query, "name"),
             types: vec![
                 text(&query["arguments"], "fingerprint"),
@@ -94,6 +106,11 @@ impl Offers {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Those of one kind, in the order of the module's definition.
+    pub fn of_kind(&self, kind: &str) -> impl Iterator<Item = &Offer> {
+        self.0.iter().filter(move |offer| offer.kind == kind)
     }
 
     /// What of `uses` is not there, or is something else.

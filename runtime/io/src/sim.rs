@@ -266,6 +266,11 @@ impl Sim {
         self.shared.world().note(text.into());
     }
 
+    /// Where the same may be said from anywhere.
+    pub fn notes(&self) -> Notes {
+        Notes(self.shared.clone())
+    }
+
     /// How many I/Os were issued so far.
     pub fn io_count(&self) -> u64 {
         self.shared.world().io_count
@@ -357,6 +362,26 @@ impl Drop for End {
         let events = self.shared.world().take_events();
         drop(events);
         self.shared.ready.list().clear();
+    }
+}
+
+/// Takes what [`Sim::note`] takes, on any thread. The world is locked meanwhile.
+#[derive(Clone)]
+pub struct Notes(Arc<Shared>);
+
+impl Notes {
+    /// As [`Sim::note`].
+    pub fn note(&self, text: impl Into<String>) {
+        self.0.world().note(text.into());
+    }
+
+    /// The last of them, with the virtual time of each.
+    pub fn last(&self) -> Vec<(Duration, String)> {
+        let world = self.0.world();
+        let notes = world.notes.iter();
+        notes
+            .map(|(at, note)| (Duration::from_nanos(at.0), note.clone()))
+            .collect()
     }
 }
 

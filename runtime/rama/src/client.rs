@@ -187,6 +187,29 @@ impl TryFrom<ClientConfig> for RemoteConfig {
     }
 }
 
+/// How a worker reaches the other modules of its cluster: as itself, by what these daemons say.
+#[cfg(feature = "etcd")]
+pub(crate) fn of_worker(
+    (cluster, node): (Uuid, Uuid),
+    security: Security,
+    daemons: Vec<String>,
+) -> RemoteConfig {
+    let identity = Identity {
+        cluster,
+        node,
+        role: Role::Worker,
+        security: security.clone(),
+    };
+    RemoteConfig {
+        cluster,
+        node,
+        role: Role::Worker,
+        security,
+        deadline: Duration::from_secs(30),
+        directory: Arc::new(Daemons::new(daemons, true, identity)),
+    }
+}
+
 /// Who this program is.
 fn identity(protection: Option<Protection>) -> Result<Identity> {
     let paths = match protection {

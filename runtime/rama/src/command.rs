@@ -51,10 +51,10 @@ enum Command {
 pub fn main(module: impl Module) -> ExitCode {
     // Of one type, so that the servers behind are compiled once here and not in every module.
     let module: Box<dyn Module> = Box::new(module);
-    run(module, std::env::args_os())
+    run(module, std::env::args_os().collect())
 }
 
-fn run(module: impl Module, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+fn run(module: Box<dyn Module>, arguments: Vec<OsString>) -> ExitCode {
     let command = Arguments::command()
         .about(format!("The module {}, as a program.", module.name()))
         .version(env!("CARGO_PKG_VERSION"));
@@ -70,7 +70,7 @@ fn run(module: impl Module, arguments: impl IntoIterator<Item = OsString>) -> Ex
         }
     };
     match arguments.command {
-        Command::Describe => describe(&module),
+        Command::Describe => describe(&*module),
         Command::Dev(args) => dev::run(module, &args),
         Command::Worker(args) => worker::run(module, &args),
     }

@@ -9,6 +9,8 @@ fn object(name: &str, kind: &str, type_name: &str, fingerprint: u64) -> Declared
         kind: kind.to_owned(),
         type_name: type_name.to_owned(),
         fingerprint,
+        reads: Vec::new(),
+        migrations: Vec::new(),
     }
 }
 
@@ -20,6 +22,7 @@ fn declared(depots: &[DeclaredObject], pstates: &[DeclaredObject]) -> Declared {
         depots: depots.to_vec(),
         pstates: pstates.to_vec(),
         topologies: vec![object("core", "stream", "", 0)],
+        delete: BTreeSet::new(),
     }
 }
 

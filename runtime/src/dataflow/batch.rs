@@ -70,7 +70,9 @@ where
     ) -> Updated<K, A::Value> {
         let agg = Arc::new(build(Aggs::new()));
         let emits = std::any::type_name::<A::Value>();
-        let (slot, then, next) = self.whole(NodeKind::AggInto, emits, Place::of_caller(), &agg);
+        let place = Place::of_caller();
+        self.chain.writes(pstate.name(), place);
+        let (slot, then, next) = self.whole(NodeKind::AggInto, emits, place, &agg);
         next.gather(Arc::new(WholeInto {
             slot,
             agg,

@@ -111,6 +111,7 @@ where
         A: Stored<T>,
         M: Tracking,
     {
+        self.flow.chain.writes(pstate.name(), Place::of_caller());
         self.agg_at(move |key: &Q| pstate.key(key), build)
     }
 

@@ -69,15 +69,18 @@ impl<V: Default + 'static> Temporary<V> {
     /// Lends the value of the current task to `run`.
     ///
     /// # Errors
-    /// The event fails when `run` itself uses the same value again, and in code of another topology
-    /// than the one that made it.
+    /// The event fails when `run` itself uses the same value again, in code of another topology than the
+    /// one that made it, in streams, and in the async code of a handler (a step that it calls may).
     pub fn with<R>(&self, task: &Task, run: impl FnOnce(&mut V) -> R) -> R {
         let refuse = |why: &str| -> ! {
             let message = format!("could not use a temporary value: {why}");
             raise(EventFailure::Unsupported { message })
         };
         if !task.keeps_slots() {
-            refuse("a stream has none; keep it in a PState or in a task global");
+            refuse(
+                "streams and async code have none; keep it in a PState or in a task global, or use it in \
+                 a step that the async code calls",
+            );
         }
         let topology = self.topology;
         let mut value = match task.take_slot::<Kept<V>>(self.slot) {

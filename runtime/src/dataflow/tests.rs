@@ -263,6 +263,17 @@ fn values_for_one_task_keep_their_order() {
     );
 }
 
+/// F-7, F-20: the rest of an event is another one, on the task where it is.
+#[test]
+fn an_event_may_yield_and_go_on_where_it_is() {
+    let topology = stream(|s| s.source(LINES).yield_if_overtime().done());
+    let hops = run_source(&topology, &["a", "b"], &mut outbox());
+    assert_eq!(
+        sent::<String>(hops),
+        [(2, vec!["a".to_owned(), "b".into()])]
+    );
+}
+
 /// every task, task 0, each task once in a round.
 #[test]
 fn all_global_and_shuffle_reach_their_tasks() {

@@ -25,6 +25,7 @@ pub(crate) fn definition(topology: &str, source: &SourceDef, log: LogId) -> Depo
         name: name(topology, &source.depot),
         log,
         kind: DepotKind::DeadLetters,
+        migrations: Vec::new(),
         placement: Partition::<DeadLetterRecord>::disallow().into_placement(),
         record: RecordDesc {
             fingerprint: FINGERPRINT,

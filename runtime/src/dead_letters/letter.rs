@@ -5,10 +5,11 @@
 //! write (a stream's progress), a record whose mark is there gets no second letter.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rama_io::Env;
-use rama_storage::Op;
 use rama_storage::lsm::WriteBatch;
+use rama_storage::{ConvertRecord, Op};
 use rama_wire::{Index, Record, SpaceId};
 
 use super::mark::Mark;
@@ -108,6 +109,24 @@ pub(crate) fn bury<E: Env>(
         batch: writes,
     };
     depot::append_entry(thread, &appends, vec![write]).map(Some)
+}
+
+/// Letters that were written before a migration of their depot hold records as they were then.
+pub(crate) fn converted(change: ConvertRecord) -> ConvertRecord {
+    Arc::new(move |bytes| {
+        let letter = DeadLetterRecord::decode(bytes).map_err(|error| error.to_string())?;
+        let DeadLetterRecord::V1(mut letter) = letter;
+        match letter.record.as_deref().map(|record| change(record)) {
+            None => {}
+            Some(Ok(record)) => letter.record = record,
+            // The letter says what is known of it, and can be dropped.
+            Some(Err(cause)) => {
+                letter.record = None;
+                letter.error = format!("{}; its migration failed: {cause}", letter.error);
+            }
+        }
+        Ok(Some(DeadLetterRecord::V1(letter).to_bytes()))
+    })
 }
 
 /// The bytes of a record of a local depot partition; `None`, and a word in the log, when they cannot

@@ -100,13 +100,15 @@ impl Module for Shop {
     }
 }
 
-async fn settle(cluster: &SimulatedCluster) {
-    let lag = || {
+/// Waits until at least so many records of each topology, and all that are known, are processed: that a
+/// depot has grown is known a moment after the append is acknowledged.
+async fn settle(cluster: &SimulatedCluster, records: usize) {
+    let settled = || {
         let status = cluster.status();
-        let topologies = status.modules[0].topologies.iter();
-        topologies.map(|found| found.lag).sum::<u64>()
+        let mut topologies = status.modules[0].topologies.iter();
+        topologies.all(|found| found.lag == 0 && found.processed >= records as u64)
     };
-    while lag() > 0 {
+    while !settled() {
         cluster.sleep(Duration::from_millis(5)).await;
     }
 }
@@ -173,7 +175,7 @@ fn a_microbatch_of_handlers_counts_once_under_faults() {
                     }
                     let path = SOLD.key(&order.0).key(&order.1);
                     cluster.calm().await;
-                    settle(&cluster).await;
+                    settle(&cluster, sure.len()).await;
                     let found = cluster.pstate(SOLD).select(path).await.unwrap();
                     if found.is_some() {
                         break;
@@ -182,7 +184,7 @@ fn a_microbatch_of_handlers_counts_once_under_faults() {
                 sure.push(order);
             }
             cluster.calm().await;
-            settle(&cluster).await;
+            settle(&cluster, sure.len()).await;
             check(&cluster, &sure, seed).await;
         });
     }
@@ -218,7 +220,7 @@ fn a_stream_of_handlers_is_acknowledged_when_all_of_it_is_done() {
                 format!("{error:#}").contains("the shelf is stuck"),
                 "{error:#}"
             );
-            settle(&cluster).await;
+            settle(&cluster, done.len()).await;
             let path = SOLD.key(&0).key(&99);
             let sold = cluster.pstate(SOLD).select(path).await.unwrap();
             assert_eq!(sold, Some(vec![1, 2, 3]), "seed {seed}");
@@ -274,7 +276,7 @@ fn lost_marks(seed: u64, mutant: Option<Mutant>) -> u64 {
             .append_many(&orders, AckLevel::AppendAck)
             .await
             .unwrap();
-        settle(&cluster).await;
+        settle(&cluster, orders.len()).await;
     });
     lost.load(Relaxed)
 }

@@ -134,6 +134,8 @@ fn handle_effects<E: Env>(
                 id: MicrobatchId(id),
                 processed,
             } => {
+                let name = &thread.layout.topologies[usize::from(topology)].name;
+                tracing::debug!(topology = %name, id, processed, "microbatch committed");
                 thread
                     .metrics
                     .on_microbatch_committed(topology, id, processed);

@@ -11,9 +11,11 @@
 //!
 //! Numbers are little endian; an end counts from the first byte of the depot's records.
 
+use std::sync::Arc;
+
 use rama_io::Env;
-use rama_storage::Op;
-use rama_storage::lsm::WriteBatch;
+use rama_storage::lsm::{Convert, WriteBatch};
+use rama_storage::{ConvertRecord, Op};
 use rama_wire::{LogId, SpaceId};
 
 use crate::depot::{DepotAppend, append_entry};
@@ -94,6 +96,28 @@ pub(super) fn commit<E: Env>(
     batch.delete(SpaceId::SYSTEM, &key);
     let partition = task;
     append_entry(thread, &appends, [commit, Op::Write { partition, batch }])
+}
+
+/// What was prepared before a migration of a depot is appended behind it.
+pub(crate) fn converted(of: LogId, change: ConvertRecord) -> Convert {
+    Arc::new(move |key, value| {
+        if !system_keys::is_outbox(key) {
+            return Ok(None);
+        }
+        let mut appends = decode(value)?;
+        for (_, records) in appends.iter_mut().filter(|(log, _)| *log == of) {
+            let mut present = Records::default();
+            for record in records.slices() {
+                if let Some(record) = change(record)? {
+                    present.push_with(|bytes| bytes.extend_from_slice(&record));
+                }
+            }
+            *records = present;
+        }
+        appends.retain(|(_, records)| records.len() > 0);
+        let appends = appends.iter().map(|(log, records)| (*log, records));
+        Ok(Some(encode(appends)))
+    })
 }
 
 fn encode<'a>(appends: impl Iterator<Item = (LogId, &'a Records)>) -> Vec<u8> {

@@ -169,6 +169,7 @@ fn run_range<E: Env>(
                 0,
             ))
         },
+        vanished: &mut |_| {},
     };
     guard(|| source.first.run_records(task, &mut records, out))?;
     work.from = next;

@@ -13,7 +13,7 @@ use crate::definition::Definition;
 use crate::error::{Error, Result};
 
 /// What a module uses, by the other module's name.
-pub(crate) struct Uses(BTreeMap<String, Vec<Use>>);
+pub(crate) struct Uses(pub(super) BTreeMap<String, Vec<Use>>);
 
 impl Uses {
     pub(crate) fn of(definition: &Definition) -> Uses {

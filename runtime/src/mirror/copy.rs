@@ -16,7 +16,7 @@ use crate::topology_def::Start;
 /// The external depot that fills a copy in `module`.
 pub(crate) fn source(module: &str, copy: &CopyDef, others: WeakCluster) -> ExternalDef {
     let source = Source {
-        consumer: consumer(module, &copy.topology),
+        consumer: consumer(module, copy),
         copy: copy.clone(),
         others,
     };
@@ -34,7 +34,7 @@ pub(crate) async fn release(cluster: &Cluster, module: &str, copy: &CopyDef) -> 
         let request = |reply| ClientRequest::Mirror {
             task,
             depot,
-            consumer: consumer(module, &copy.topology),
+            consumer: consumer(module, copy),
             request: Request::Release { reply },
         };
         running.ask(task, request).await?;
@@ -42,9 +42,13 @@ pub(crate) async fn release(cluster: &Cluster, module: &str, copy: &CopyDef) -> 
     Ok(())
 }
 
-/// Under what name a topology is known to the module whose depot it consumes.
-fn consumer(module: &str, topology: &str) -> String {
-    format!("{module}/{topology}")
+/// Under what name a source of a topology is known to the module whose depot it consumes.
+fn consumer(module: &str, copy: &CopyDef) -> String {
+    let topology = &copy.topology;
+    match &copy.id {
+        None => format!("{module}/{topology}"),
+        Some(id) => format!("{module}/{topology}//{id}"),
+    }
 }
 
 struct Source {

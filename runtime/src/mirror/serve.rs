@@ -228,19 +228,20 @@ async fn read<E: Env>(
 ) -> Result<Pulled> {
     let log = thread.layout.depots[usize::from(depot)].log;
     let partition = &thread.local(task).partition;
-    let first = offsets.start;
+    let mut first = offsets.start;
     partition.warm_log(log, first).await?;
     let count = (offsets.end - first).min(u64::from(most)) as usize;
     let mut records = Records::default();
-    partition.read_log(
-        log,
-        first,
-        count,
-        limits::DEPOT_READ_BYTES_MAX,
-        &mut |record| {
+    let bytes_max = limits::DEPOT_READ_BYTES_MAX;
+    partition.read_log(log, first, count, bytes_max, &mut |record| {
+        let next = first + records.len() as u64;
+        if !record.vanished && record.offset == next {
             records.push_with(|bytes| bytes.extend_from_slice(record.bytes));
-        },
-    )?;
+        } else if record.vanished && records.len() == 0 {
+            // A migration made nothing of it: there is as little as where records are trimmed.
+            first = record.offset + 1;
+        }
+    })?;
     Ok(Pulled { first, records })
 }
 

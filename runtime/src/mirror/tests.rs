@@ -1,6 +1,7 @@
 //! Modules that use each other, in simulated clusters and in one process.
 
 mod modules;
+mod others;
 mod reading;
 
 use std::collections::BTreeMap;
@@ -268,7 +269,8 @@ fn a_depot_keeps_what_a_mirror_has_not_fetched() {
             cluster.sleep(Duration::from_secs(10)).await;
             assert_eq!(theirs(&cluster).await, held, "after a power cut");
             // The topology is gone with its mirror.
-            cluster.update(Named(Idle)).await.unwrap();
+            let gone = cluster.update_deleting(Named(Idle), &["$$last"]);
+            gone.await.unwrap();
             cluster.sleep(Duration::from_secs(5)).await;
             assert_eq!(theirs(&cluster).await.start, held.end - 10);
         });
@@ -365,7 +367,7 @@ fn a_copy_goes_when_it_is_processed() {
         .await;
         cluster.sleep(Duration::from_secs(3)).await;
         for topology in ["exact", "streamed"] {
-            let copy = super::copy_name(topology, "Source", "*events");
+            let copy = super::copy_name(topology, "Source", "*events", None);
             let copy = crate::DepotClient::<(u64, u64)>::of(cluster.cluster(), None, copy);
             let left = copy.partition_info(0).await.unwrap();
             assert_eq!((left.start, left.end), (29, 30), "{topology}");

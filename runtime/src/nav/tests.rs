@@ -78,7 +78,7 @@ fn selects_lead_to_elements_of_nested_values() {
     assert_eq!(sublist.select(&d()), [texts(&["3", "6"])]);
 }
 
-/// §17.1: nullToVal, view, transformed.
+/// §17.1: nullToVal, view, transformed. N-4: a change makes another value, the first one stays.
 #[test]
 fn views_compute_and_leave_the_value_alone() {
     let at = inside::<Numbers>();
@@ -134,7 +134,7 @@ fn branches_follow_what_their_condition_selects() {
     assert_eq!(with, Some(numbers(&[("a", 2), ("b", 2), ("c", 10)])));
 }
 
-/// §17.1: multiPath, subselect.
+/// §17.1: multiPath, subselect. N-2: what is selected comes in the order in which it is reached.
 #[test]
 fn several_paths_and_sub_selections_keep_their_order() {
     let at = inside::<Numbers>();
@@ -327,8 +327,8 @@ fn terms_rewrite_what_they_find() {
 }
 
 /// §17.1: sorted {1 a 2 b 3 c 5 e 7 g}: range 2..5 / from 2 max 2 / to 7 max 2, and the SortedMapRange
-/// module; N-11 an open start, N-13 nothing removes the range and another map replaces it, N-14
-/// bounds and amounts are values.
+/// module; N-11 an open start, N-12 what comes is sorted, N-13 nothing removes the range and another map
+/// replaces it, N-14 bounds and amounts are values.
 #[test]
 fn ranges_of_sorted_values_are_collections() {
     let map: BTreeMap<i64, char> = [(1, 'a'), (2, 'b'), (3, 'c'), (5, 'e'), (7, 'g')].into();

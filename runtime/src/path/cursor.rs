@@ -72,6 +72,8 @@ pub struct Cursor {
     key: KeyBuf,
     last: u32,
     marks: SmallVec<[Mark; 2]>,
+    /// Components that stand for any element.
+    any_count: u8,
     route: Route,
 }
 
@@ -93,6 +95,7 @@ impl Cursor {
             key: KeyBuf::default(),
             last: 0,
             marks: SmallVec::new(),
+            any_count: 0,
             route: Route::Unknown,
         }
     }
@@ -133,6 +136,18 @@ impl Cursor {
             };
         }
         next
+    }
+
+    /// To any element: such a path says where values are, and reads none.
+    pub(crate) fn any(&self) -> Cursor {
+        let mut next = self.field(0);
+        next.any_count = next.any_count.saturating_add(1);
+        next
+    }
+
+    /// How often the path went to any element.
+    pub(crate) fn any_count(&self) -> usize {
+        usize::from(self.any_count)
     }
 
     /// Into a field of a fixed-keys struct. For the code `#[derive(Schema)]` writes.

@@ -56,6 +56,12 @@ impl<S: Schema> ListPath<S> {
         S::path_at(self.cursor.step::<u64>(&index))
     }
 
+    /// Where the values of all elements are: for a [migration](crate::Topology::migrate). Not
+    /// to be read or written.
+    pub fn each_value(&self) -> S::Path {
+        S::path_at(self.cursor.any())
+    }
+
     /// The path to the element that would be appended next: for lists of structures.
     pub fn next(&self, task: &Task) -> S::Path {
         self.at(self.len(task))

@@ -42,6 +42,12 @@ impl<K: Key, S: Schema, T: Tracking> MapPath<K, S, T> {
         S::path_at(self.cursor.step::<K>(key))
     }
 
+    /// Where the values of all elements are: for a [migration](crate::Topology::migrate). Not
+    /// to be read or written.
+    pub fn each_value(&self) -> S::Path {
+        S::path_at(self.cursor.any())
+    }
+
     /// Whether there is an element under `key`.
     pub fn contains(&self, task: &Task, key: &(impl AsKey<K> + ?Sized)) -> bool {
         let element = self.element(key);

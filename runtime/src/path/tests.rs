@@ -309,6 +309,7 @@ fn a_constant_without_its_handle_says_so() {
     );
 }
 
+/// P-23: a reset value is the initial one again.
 #[test]
 fn an_initial_value_comes_back_on_reset() {
     let total = crate::pstate::PState::<u64>::named("$$total").initial(|| 10);
@@ -361,7 +362,7 @@ fn range_vectors_of_the_specification_hold() {
     assert!(map.range(8..).is_empty(task));
 }
 
-/// Undecodable bytes end the event with the PState's name; they are never served.
+/// P-8: undecodable bytes end the event with the PState's name; they are never served.
 #[test]
 fn bytes_of_another_type_are_not_served() {
     let state = TestPState::<Map<u64, u64>>::new();

@@ -37,6 +37,10 @@ impl<V: Record> ValuePath<V> {
 
     unaligned!();
 
+    pub(crate) fn into_cursor(self) -> Cursor {
+        self.cursor
+    }
+
     /// The value, if there is one.
     pub fn get(&self, task: &Task) -> Option<V> {
         let (access, space) = self.cursor.enter(task);

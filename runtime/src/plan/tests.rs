@@ -79,7 +79,7 @@ fn registered_functions_filter_and_view() {
     assert_eq!(short, Ok(vec![(0, "ab".to_owned()), (2, String::new())]));
 }
 
-/// P-34: what is not registered, or with other types, is refused with what is; a function that fails
+/// P-34, N-9: what is not registered, or with other types, is refused with what is; a function that fails
 /// ends its own select only.
 #[test]
 fn functions_that_cannot_run_are_refused() {

@@ -69,13 +69,15 @@ pub(super) fn begin<E: Env>(
             return;
         }
     };
+    let until = thread.env.now().after(thread.tuning().query_timeout);
+    thread.queries.bound(until);
     let home = Home {
         query,
         reply,
         remaining: edge,
         level: 0,
         answers: Vec::new(),
-        until: thread.env.now().after(thread.tuning().query_timeout),
+        until,
     };
     thread.queries.homes.borrow_mut().0.insert(invocation, home);
     let at = (task, query, invocation);

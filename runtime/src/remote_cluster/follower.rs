@@ -12,10 +12,10 @@ use futures_channel::oneshot;
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
-use super::Shared;
 use super::ground::{OnTokio, Pauses};
+use super::{Code, Shared};
 use crate::catalog::Catalog;
-use crate::cluster::{Cluster, Deadline, Numbers, Running, WeakCluster, check_code};
+use crate::cluster::{Cluster, Deadline, Numbers, Running, WeakCluster};
 use crate::definition::Definition;
 use crate::directory::Routing;
 use crate::error::{Error, ErrorKind, Result};
@@ -28,8 +28,7 @@ use crate::remote::quic::{QuicDial, Routes};
 pub(super) struct Follower {
     shared: Rc<Shared>,
     cluster: WeakCluster,
-    definition: Definition,
-    interface: u64,
+    code: Code,
     current: Option<Current>,
     /// The newest that was heard.
     revision: u64,
@@ -53,16 +52,11 @@ impl Drop for Current {
 }
 
 impl Follower {
-    pub(super) fn new(
-        shared: Rc<Shared>,
-        cluster: WeakCluster,
-        definition: Definition,
-    ) -> Follower {
+    pub(super) fn new(shared: Rc<Shared>, cluster: WeakCluster, code: Code) -> Follower {
         Follower {
             shared,
             cluster,
-            interface: definition.interface(),
-            definition,
+            code,
             current: None,
             revision: 0,
         }
@@ -84,7 +78,7 @@ impl Follower {
         let fails = begun.is_err();
         if opened.send(begun).is_err() || fails {
             // Nobody knows of it, so nobody uses it.
-            return cluster.remove(&self.definition.module);
+            return cluster.remove(self.code.module());
         }
         drop(cluster);
         let mut pauses = Pauses::default();
@@ -103,7 +97,7 @@ impl Follower {
         let mut pauses = Pauses::default();
         let mut after = None;
         loop {
-            match directory.routing(&self.definition.module, after).await {
+            match directory.routing(self.code.module(), after).await {
                 Ok(routing) if routing.interface.is_some() => return Ok(routing),
                 Ok(routing) => {
                     *trouble = Some(Error::unavailable("none of its workers runs yet"));
@@ -118,7 +112,7 @@ impl Follower {
     }
 
     fn late(&self, trouble: Option<Error>) -> Error {
-        let (module, deadline) = (&self.definition.module, self.shared.config.deadline);
+        let (module, deadline) = (self.code.module(), self.shared.config.deadline);
         let text = format!("could not find module {module} within {deadline:?}; retry");
         match trouble {
             Some(cause) => Error::unavailable(text).caused_by(cause),
@@ -134,10 +128,10 @@ impl Follower {
             Some(_) => self.revision,
             None => 0,
         };
-        let heard = directory.routing(&self.definition.module, Some(after));
+        let heard = directory.routing(self.code.module(), Some(after));
         let heard = heard.await;
         let cluster = self.cluster.upgrade()?;
-        let module = &self.definition.module;
+        let module = self.code.module();
         Some(match heard {
             Ok(routing) if routing.revision < self.revision => false,
             Ok(routing) => {
@@ -161,7 +155,7 @@ impl Follower {
 
     /// Goes where `routing` says.
     fn adopt(&mut self, cluster: &Cluster, routing: Routing) -> Result<()> {
-        let module = &self.definition.module;
+        let module = self.code.module();
         self.revision = self.revision.max(routing.revision);
         routing.check(module)?;
         if let Some(current) = &self.current
@@ -171,12 +165,8 @@ impl Follower {
             current.routes.set(routing.routes);
             return Ok(());
         }
-        let Some(theirs) = routing.interface else {
-            let text = format!("module {module} is being started, nothing was done; retry");
-            return Err(Error::unavailable(text));
-        };
-        check_code(module, self.interface, theirs)?;
-        let (running, current) = self.reach(&routing)?;
+        let definition = self.code.definition(&routing)?;
+        let (running, current) = self.reach(&routing, definition)?;
         tracing::info!(%module, instance = %routing.instance, "uses an instance of a module");
         cluster.install(running);
         // The links of the one before end with it.
@@ -186,15 +176,15 @@ impl Follower {
 
     /// No instance can be used: calls answer with `reason`.
     fn lose(&mut self, cluster: &Cluster, reason: &Error) {
-        let module = &self.definition.module;
+        let module = self.code.module().to_owned();
         if self.current.take().is_some() {
             tracing::info!(%module, error = format!("{reason:#}"), "a module cannot be used now");
         }
-        cluster.stop_because(module, reason);
+        cluster.stop_because(&module, reason);
     }
 
     /// Links to an instance.
-    fn reach(&self, routing: &Routing) -> Result<(Running, Current)> {
+    fn reach(&self, routing: &Routing, definition: Definition) -> Result<(Running, Current)> {
         let Shared {
             config,
             endpoint,
@@ -203,10 +193,9 @@ impl Follower {
             timer,
         } = &*self.shared;
         let (tasks, threads) = (routing.tasks, routing.threads);
-        let declared = layout::declared(&self.definition, tasks, threads);
+        let declared = layout::declared(&definition, tasks, threads);
         // Ids of files mean nothing here; objects go over links by their index in the definition.
         let entry = Catalog::new(config.cluster.as_u128()).reconcile(&declared)?;
-        let definition = self.definition.clone();
         let layout = Arc::new(Layout::new(definition, &entry));
         let metrics = Arc::new(ModuleMetrics::new(&layout));
         let routes = Routes::default();

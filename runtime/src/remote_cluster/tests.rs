@@ -266,6 +266,7 @@ async fn a_module_that_does_not_run_or_runs_other_code_is_not_opened() {
     second.shutdown().await.unwrap();
 }
 
+/// connecting, and opening a module, lasts until somebody answers or the time is over.
 #[tokio::test]
 async fn a_cluster_that_nobody_answers_for_is_asked_until_the_deadline() {
     let dir = tempfile::tempdir().unwrap();

@@ -58,7 +58,8 @@ impl Chain {
             None => borrowed.logs.of(depot.name()),
             Some(module) => {
                 let topology = borrowed.topologies[topology].name.clone();
-                let copy = mirror::copy_name(&topology, module, depot.name());
+                let copy =
+                    mirror::copy_name(&topology, module, depot.name(), options.id.as_deref());
                 borrowed.logs.of(&copy)
             }
         };
@@ -370,6 +371,11 @@ impl Chain {
     /// A depot that the chain appends to.
     pub(crate) fn appends_to(&self, depot: &'static str, level: AckLevel, place: Place) {
         self.uses(UseDraft::Append { depot, level }, place);
+    }
+
+    /// Notes that the chain aggregates into a PState.
+    pub(crate) fn writes(&self, pstate: &'static str, place: Place) {
+        self.uses(UseDraft::Write { pstate }, place);
     }
 
     fn uses(&self, used: UseDraft, place: Place) {

@@ -7,18 +7,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use rama_core::stream::RetryMode;
 use rama_wire::LogId;
 
 use super::draft::{
     DepotDraft, Draft, Ids, Kinded, PStateDraft, SourceDraft, StageDraft, TopologyDraft, UseDraft,
 };
-use super::{globals, mirrors, options};
+use super::{globals, migrations, mirrors, options};
 use crate::dead_letters;
 use crate::definition::{
     Definition, DefinitionError, DepotDef, DepotKind, Fault, PStateDef, SourceDef, TopologyDef,
 };
 use crate::graph::Place;
 use crate::message::AckLevel;
+use crate::migration::MigrationDef;
 use crate::query_def::QueryDef;
 use crate::stage::Stage;
 use crate::topology_def::TopologyKind;
@@ -27,8 +29,10 @@ use crate::topology_def::TopologyKind;
 pub(super) fn finish(mut draft: Draft) -> Result<Definition, DefinitionError> {
     let mut faults = std::mem::take(&mut draft.faults);
     check_depots(&draft.depots, &mut faults);
+    migrations::check_records(&draft.depots, &mut faults);
     globals::check(&draft.globals, &draft.depots, &mut faults);
     check_pstates(&draft, &mut faults);
+    let mut migrations = migrations::check(&mut draft, &mut faults);
     check_paths(&draft, &mut faults);
     mirrors::check(&draft, &mut faults);
     check_uses(&draft, &mut faults);
@@ -42,10 +46,10 @@ pub(super) fn finish(mut draft: Draft) -> Result<Definition, DefinitionError> {
         });
     }
     let owner = |pstate: &PStateDraft| draft.topologies[pstate.topology].name.clone();
-    let pstates = draft
-        .pstates
-        .into_iter()
-        .map(|pstate| pstate_def(owner(&pstate), pstate));
+    let pstates = draft.pstates.into_iter().map(|pstate| {
+        let migrations = migrations.remove(pstate.name).unwrap_or_default();
+        pstate_def(owner(&pstate), pstate, migrations)
+    });
     let pstates = pstates.collect();
     let (copies, copied) = mirrors::copies(&draft.topologies);
     let (mut topologies, mut queries) = (Vec::new(), Vec::new());
@@ -104,11 +108,12 @@ fn depot_def(depot: DepotDraft) -> DepotDef {
         kind: depot.kind,
         placement: depot.placement,
         record: depot.record,
+        migrations: depot.migrations,
         place: depot.place,
     }
 }
 
-fn pstate_def(owner: String, pstate: PStateDraft) -> PStateDef {
+fn pstate_def(owner: String, pstate: PStateDraft, migrations: Vec<MigrationDef>) -> PStateDef {
     PStateDef {
         name: pstate.name.to_owned(),
         space: pstate.space,
@@ -118,6 +123,7 @@ fn pstate_def(owner: String, pstate: PStateDraft) -> PStateDef {
         private: pstate.private,
         initial: pstate.initial,
         key_placement: pstate.key_placement,
+        migrations,
         place: pstate.place,
     }
 }
@@ -162,6 +168,7 @@ fn stages(stages: Vec<StageDraft>) -> Vec<Arc<dyn Stage>> {
 fn source_def(source: SourceDraft) -> SourceDef {
     SourceDef {
         depot: source.name(),
+        named: source.id.is_some(),
         log: source.log,
         start: source.start,
         retry: source.retry,
@@ -278,13 +285,14 @@ fn check_functions(draft: &Draft, faults: &mut Vec<Fault>) {
     }
 }
 
-/// What code waits for exists, and does not wait for the code (D-32).
+/// What code waits for exists, and does not wait for the code (D-32); what it writes is its own.
 fn check_uses(draft: &Draft, faults: &mut Vec<Fault>) {
     for (topology, used, place) in &draft.uses {
         let user = &draft.topologies[*topology];
         let found = match used {
             UseDraft::Query { name, args, result } => query_mistake(draft, name, (*args, *result)),
             UseDraft::Append { depot, level } => append_mistake(draft, user, depot, *level),
+            UseDraft::Write { pstate } => write_mistake(draft, *topology, pstate),
         };
         if let Some((object, problem, fix)) = found {
             faults.push(Fault {
@@ -337,6 +345,19 @@ fn append_mistake(draft: &Draft, user: &TopologyDraft, depot: &str, level: AckLe
         return Some((object, problem, fix.to_owned()));
     }
     None
+}
+
+/// Aggregations write as steps do: what their topology owns (P-24).
+fn write_mistake(draft: &Draft, user: usize, name: &str) -> Mistake {
+    let found = draft.pstates.iter().find(|pstate| pstate.name == name)?;
+    if found.topology == user {
+        return None;
+    }
+    let owner = &draft.topologies[found.topology].name;
+    let problem =
+        format!("writes a PState that topology {owner} declares, and that only it may write");
+    let fix = format!("declare {name} here, or append to a depot that {owner} consumes");
+    Some((format!("aggregation into {name}"), problem, fix))
 }
 
 /// Names are addressed in URLs, printed in columns and told apart by their first characters (O-10).
@@ -423,7 +444,7 @@ fn check_source(
 ) {
     if source.mirror.is_some() {
         // Its constant is the mirror's, which was declared.
-        return;
+        return check_id(topology, source, None, faults);
     }
     let object = format!("source {} of topology {}", source.depot, topology.name);
     let Some(depot) = depots.iter().find(|depot| depot.name == source.depot) else {
@@ -446,6 +467,7 @@ fn check_source(
         });
         return;
     };
+    check_id(topology, source, Some(depot), faults);
     if depot.record_type != source.record_type {
         faults.push(Fault {
             object,
@@ -460,6 +482,40 @@ fn check_source(
     }
 }
 
+/// What has an id has progress of its own.
+fn check_id(
+    topology: &TopologyDraft,
+    source: &SourceDraft,
+    depot: Option<&DepotDraft>,
+    faults: &mut Vec<Fault>,
+) {
+    let name = source.name();
+    let Some(id) = &source.id else { return };
+    check_name(
+        &format!("source id of {name}"),
+        id,
+        "",
+        source.place,
+        faults,
+    );
+    let (problem, fix) = if depot.is_some_and(|depot| depot.kind.tick().is_some()) {
+        let problem = "has an id, but ticks leave nothing to go on at";
+        (problem, "put both chains into one")
+    } else if source.retry == RetryMode::None {
+        let problem = "has an id, which is there to miss no record, and retries none";
+        (problem, "drop .retry_none() or .source_id(…)")
+    } else {
+        return;
+    };
+    faults.push(Fault {
+        object: format!("source {name} of topology {}", topology.name),
+        problem: problem.to_owned(),
+        fix: fix.to_owned(),
+        place: source.place,
+        first: depot.map(|depot| depot.place),
+    });
+}
+
 fn check_consumed_once(
     consumed: &mut BTreeMap<String, Place>,
     topology: &TopologyDraft,
@@ -471,7 +527,9 @@ fn check_consumed_once(
         faults.push(Fault {
             object: format!("topology {}", topology.name),
             problem: format!("consumes {name} twice"),
-            fix: "put both chains into one, or the second into a topology of its own".to_owned(),
+            fix: "put both chains into one, or give the second source an id \
+                  (SourceOptions::source_id)"
+                .to_owned(),
             place: source.place,
             first: Some(*earlier),
         });

@@ -18,7 +18,9 @@ use crate::external::ExternalDef;
 use crate::gather::GatherDef;
 use crate::graph::{Graph, NodeKind, Place};
 use crate::message::AckLevel;
+use crate::migration::{Changing, RecordMigrationDef};
 use crate::mirror::{MirrorDef, source_name};
+use crate::path::Cursor;
 use crate::plan::FunctionDef;
 use crate::pstate::{LocalPState, PState};
 use crate::query_def::Leading;
@@ -48,6 +50,7 @@ pub(super) struct Draft {
     pub(super) depots: Vec<DepotDraft>,
     pub(super) spaces: Ids,
     pub(super) pstates: Vec<PStateDraft>,
+    pub(super) migrations: Vec<MigrationDraft>,
     pub(super) paths: Vec<PathDraft>,
     pub(super) topologies: Vec<TopologyDraft>,
     pub(super) globals: Vec<GlobalDef>,
@@ -69,6 +72,7 @@ pub(super) struct DepotDraft {
     pub(super) placement: Placement,
     pub(super) record: RecordDesc,
     pub(super) record_type: TypeId,
+    pub(super) migrations: Vec<RecordMigrationDef>,
     pub(super) place: Place,
 }
 
@@ -83,6 +87,15 @@ pub(super) struct PStateDraft {
     pub(super) private: bool,
     pub(super) initial: Option<Vec<u8>>,
     pub(super) key_placement: Option<KeyPlacement>,
+    pub(super) place: Place,
+}
+
+/// A change of the values at a location of a PState.
+pub(super) struct MigrationDraft {
+    pub(super) topology: usize,
+    pub(super) id: String,
+    pub(super) at: Cursor,
+    pub(super) changing: Changing,
     pub(super) place: Place,
 }
 
@@ -146,6 +159,8 @@ pub(super) enum UseDraft {
         depot: &'static str,
         level: AckLevel,
     },
+    /// It aggregates into a PState.
+    Write { pstate: &'static str },
 }
 
 /// A source whose chain may not be closed yet.
@@ -160,6 +175,7 @@ pub(super) struct SourceDraft {
     pub(super) retry: RetryMode,
     pub(super) policy: FailurePolicy,
     pub(super) ack_aggregate: Option<AckAggregate>,
+    pub(super) id: Option<String>,
     pub(super) stage: Option<Arc<dyn SourceStage>>,
     pub(super) place: Place,
 }
@@ -180,6 +196,7 @@ impl Draft {
             depots: Vec::new(),
             spaces: Ids::default(),
             pstates: Vec::new(),
+            migrations: Vec::new(),
             paths: Vec::new(),
             topologies: Vec::new(),
             globals: Vec::new(),
@@ -241,6 +258,7 @@ impl DepotDraft {
             placement,
             record: RecordDesc::of::<T>(),
             record_type: TypeId::of::<T>(),
+            migrations: Vec::new(),
             place: Place::of_caller(),
         }
     }
@@ -280,16 +298,22 @@ impl SourceDraft {
             retry: options.retry,
             policy: options.policy,
             ack_aggregate: options.ack_aggregate,
+            id: options.id,
             stage: None,
             place,
         }
     }
 
-    /// What the depot is called in this module.
+    /// What the depot is called in this module, and the source's own id behind it. No name of an author
+    /// has a slash in it.
     pub(super) fn name(&self) -> String {
-        match &self.mirror {
+        let depot = match &self.mirror {
             None => self.depot.to_owned(),
             Some((module, _)) => source_name(module, self.depot),
+        };
+        match &self.id {
+            None => depot,
+            Some(id) => format!("{depot}//{id}"),
         }
     }
 }

@@ -174,6 +174,7 @@ pub(super) fn copies(topologies: &[TopologyDraft]) -> (Vec<CopyDef>, Vec<DepotDe
                 module: (*module).to_owned(),
                 depot: source.depot.to_owned(),
                 topology: topology.name.clone(),
+                id: source.id.clone(),
                 start: source.start,
                 record: record.fingerprint,
             };

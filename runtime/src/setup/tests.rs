@@ -1,4 +1,4 @@
-//! Tests of what `define` may say, and of the texts for what it may not.
+//! Tests of what `define` may say, of names (O-10), and of the texts for what it may not.
 
 use std::time::Duration;
 

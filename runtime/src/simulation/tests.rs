@@ -63,6 +63,35 @@ async fn run_bank(cluster: &SimulatedCluster, rounds: u64) -> Books {
     books
 }
 
+/// Spec T-1 and F-9: what a failing seed prints are the faults and what the engine made of them.
+#[test]
+fn a_run_remembers_its_last_events() {
+    let simulation = Simulation::seed(3).faults(Faults {
+        power_cuts: 1,
+        ..Faults::none()
+    });
+    let run = simulation.run(Bank { fails_one_in: 2 }, |cluster| async move {
+        cluster.calm().await;
+        let mut events = cluster.events();
+        let transfers = cluster.depot(TRANSFERS);
+        for user in 0..8 {
+            let append = transfers.append_with(&(user, user + 1, 7), AckLevel::AppendAck);
+            append.await.unwrap();
+        }
+        settle(&cluster, "Bank", "bank").await;
+        events.extend(cluster.events());
+        events
+    });
+    let told: Vec<_> = run.value.into_iter().map(|(_, event)| event).collect();
+    let tells = |text: &str| told.iter().any(|event| event.contains(text));
+    assert!(tells("power cut"), "{told:?}");
+    assert!(tells("microbatch committed topology=bank"), "{told:?}");
+    assert!(
+        tells("event failed module=Bank") && tells("bad luck"),
+        "{told:?}"
+    );
+}
+
 /// Waits until nothing is left to do, then compares every account.
 async fn check_bank(cluster: &SimulatedCluster, books: &Books) {
     cluster.calm().await;
@@ -449,7 +478,7 @@ async fn log_of(cluster: &SimulatedCluster, key: u64) -> Vec<u64> {
     found.unwrap_or_default()
 }
 
-/// D-20, S-11, S-12: the first attempt decides about the answer; the retry does the work, once.
+/// D-20, S-11, S-12, S-23: the first attempt decides about the answer; the retry does the work, once.
 #[test]
 fn a_failed_first_attempt_fails_the_append_and_the_retry_succeeds() {
     for seed in seeds(20) {
@@ -463,7 +492,7 @@ fn a_failed_first_attempt_fails_the_append_and_the_retry_succeeds() {
     }
 }
 
-/// S-12, 20.6: all-after retries everything behind the failed record, which restores the order.
+/// S-12, S-23, 20.6: all-after retries everything behind the failed record, which restores the order.
 #[test]
 fn all_after_restores_the_order_of_a_partition() {
     for seed in seeds(20) {
@@ -510,7 +539,7 @@ fn a_poison_record_of_a_stream_becomes_a_dead_letter_and_can_be_replayed() {
     }
 }
 
-/// D-8 … D-11: ticks come at their interval, on task 0, to streams and microbatches.
+/// D-8, D-9, D-10, D-11: ticks come at their interval, on task 0, to streams and microbatches.
 #[test]
 fn ticks_come_at_their_interval() {
     for seed in seeds(10) {

@@ -106,22 +106,32 @@ fn still_there<E: Env>(
     let start = thread.local(me.task).partition.log_range(depot.log).start;
     let gone = delivery.from..start.min(delivery.to);
     if !gone.is_empty() {
-        let home = origin::home(source, me.task);
-        let ack = |offset| Ack {
-            origin: Origin {
-                record: delivery.tree(offset).0,
-                home,
-            },
-            edges: delivery.root_edge(offset),
-        };
-        let (returns, acks) = (Vec::new(), gone.clone().map(ack).collect());
         let (name, task, count) = (&topology.name, me.task, gone.end - gone.start);
         tracing::warn!(topology = %name, task, depot = %depot.name, count, "records are trimmed");
         thread.metrics.on_skipped(me.topology, count);
+        settle(thread, me, (source, &delivery), gone.clone());
         delivery.from = gone.end;
-        me.on_message(thread, StreamMessage::Settled { returns, acks });
     }
     (delivery.from < delivery.to).then_some(delivery)
+}
+
+/// Records of a delivery are done as they are: there is nothing to run for them.
+fn settle<E: Env>(
+    thread: &Thread<E>,
+    me: &Streaming<E>,
+    (source, delivery): (usize, &Delivery),
+    offsets: impl Iterator<Item = u64>,
+) {
+    let home = origin::home(source, me.task);
+    let ack = |offset| Ack {
+        origin: Origin {
+            record: delivery.tree(offset).0,
+            home,
+        },
+        edges: delivery.root_edge(offset),
+    };
+    let (returns, acks) = (Vec::new(), offsets.map(ack).collect());
+    me.on_message(thread, StreamMessage::Settled { returns, acks });
 }
 
 fn run_delivery<E: Env>(
@@ -138,6 +148,7 @@ fn run_delivery<E: Env>(
     let fetch_max = thread.tuning().fetch_max[usize::from(layout.depot)];
     let records_max = fetch_max.min(slice.records_max as u64);
     let to = delivery.to.min(delivery.from + records_max);
+    let mut vanished = Vec::new();
     let mut records = LogRecords {
         partition: &thread.local(me.task).partition,
         log: thread.layout.depots[usize::from(layout.depot)].log,
@@ -154,9 +165,14 @@ fn run_delivery<E: Env>(
             origins.push(origin);
             Some((origin, delivery.root_edge(offset)))
         },
+        vanished: &mut |offset| vanished.push(offset),
     };
     let mut out = me.out.borrow_mut();
     let ran = guard(|| layout.first.run_records(&me.handle, &mut records, &mut out));
+    drop(out);
+    if !vanished.is_empty() {
+        settle(thread, me, (source, &delivery), vanished.into_iter());
+    }
     if next < delivery.to {
         // The rest is still to come, whatever became of this slice: its trees are others.
         let mut rest = delivery;

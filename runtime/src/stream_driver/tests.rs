@@ -373,7 +373,7 @@ fn a_source_starts_at_the_beginning_or_the_end_or_an_offset() {
     reads_from(|_| Start::Offset(400), 10..=10);
 }
 
-/// S-22, M-12: by append time, and counted from the end, as of the first launch.
+/// D-3, S-22, M-12: by append time, and counted from the end, as of the first launch.
 #[test]
 fn a_source_starts_at_a_time_or_some_records_ago() {
     reads_from(

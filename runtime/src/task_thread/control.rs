@@ -20,6 +20,7 @@ use super::Thread;
 use crate::error::{Error, Result};
 use crate::message::{Control, Message, Reply};
 use crate::microbatch_driver::CoordinatorEvent;
+use crate::migrating;
 use crate::stream_driver::Streaming;
 use crate::system_keys;
 use crate::topology_def::TopologyKind;
@@ -40,6 +41,11 @@ pub(super) fn on_control<E: Env>(thread: &Rc<Thread<E>>, control: Control) {
             // Who set it without waiting has dropped the other half.
             let _ = reply.send(Ok(()));
         }
+        Control::Measure { reply } => {
+            migrating::measure(thread);
+            // Who asked may be gone.
+            let _ = reply.send(Ok(()));
+        }
         Control::Drain { reply } => drain(thread, reply),
         Control::Stop { reply } => stop(thread, reply),
     }
@@ -51,6 +57,7 @@ fn tune<E: Env>(thread: &Thread<E>, tuning: Arc<Tuning>) {
     if before.shares != tuning.shares {
         thread.env.set_shares(tuning.shares);
     }
+    migrating::set_paces(thread, &tuning);
     for task in &thread.tasks {
         for stream in task.streams.iter().flatten() {
             stream.tune(thread, &tuning);

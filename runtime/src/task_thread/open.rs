@@ -26,12 +26,14 @@ use crate::layout::Layout;
 use crate::message::Post;
 use crate::metrics::ModuleMetrics;
 use crate::microbatch_driver::{self, Boot, Coordinating, Participating};
+use crate::migrating;
 use crate::mirror::{self, Pulls};
 use crate::producers::Producers;
 use crate::proxy::followers::{self, Followers};
 use crate::query_driver::{self, Queries, QueryContext};
 use crate::remote::link::{Links, LocalFuture};
 use crate::remote::serve::Served;
+use crate::removal;
 use crate::stream_driver::progress::Progress;
 use crate::stream_driver::{self, Streaming};
 use crate::system_keys;
@@ -87,7 +89,7 @@ pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<BTree
             "could not open the data of task thread {index} in {}",
             dir.display()
         );
-        let error = Error::from(error);
+        let error = migrating::explain(&layout, &error).unwrap_or_else(|| Error::from(error));
         Error::new(error.kind(), text).caused_by(error)
     })?;
     let tasks = partitions
@@ -234,8 +236,8 @@ fn task_state<E: Env>(
     })
 }
 
-/// Writes the initial values of PStates and the positions of sources that are new on this thread,
-/// before anybody reads them and before anything is appended.
+/// Writes the initial values of PStates and the positions of sources that are new on this thread, and
+/// takes away what updates took, before anybody reads and before anything is appended.
 async fn initialize<E: Env>(
     env: &E,
     layout: &Layout,
@@ -266,6 +268,7 @@ async fn initialize<E: Env>(
         }
         let partition = (task.id, &task.partition);
         crate::start::fix(env, layout, tuning, partition, &mut batch).await?;
+        removal::forget(&layout.gone, partition, &mut batch, &mut entry)?;
         if !batch.is_empty() {
             entry.push(Op::Write {
                 partition: task.id,
@@ -287,6 +290,9 @@ impl<E: Env> Thread<E> {
         self.spawn(Category::Replication, serve_log(self.clone()));
         self.spawn(Category::Client, serve_clients(self.clone()));
         self.spawn(Category::Background, trimming::run(self.clone()));
+        if migrating::measure(self) {
+            self.spawn(Category::Background, migrating::run(self.clone()));
+        }
         if !self.layout.queries.is_empty() {
             self.spawn(Category::Client, query_driver::serve(self.clone()));
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use rama_core::mirrors::Offers;
 use rama_net::Security;
 use rama_wire::session::Role;
 use tokio::sync::watch;
@@ -131,12 +132,14 @@ impl Told {
 /// These workers run `module`.
 pub(crate) fn at(revision: u64, module: &dyn Module, workers: &[&Worker]) -> Said {
     let config = workers[0].config();
+    let definition = Definition::of(module).unwrap();
     Said::At(Routing {
         revision,
         instance: config.instance,
         tasks: config.tasks,
         threads: config.threads,
-        interface: Some(Definition::of(module).unwrap().interface()),
+        interface: Some(definition.interface()),
+        offers: Offers::of_manifest(&definition.manifest()),
         routes: routes(workers),
     })
 }

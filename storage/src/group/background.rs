@@ -52,6 +52,40 @@ pub(super) async fn run_compaction<E: Env>(shared: Rc<Shared<E>>) {
     shared.compact_loop.done.notify();
 }
 
+/// Writes tables with old values again, one at a time over all stores.
+pub(super) async fn run_rewriting<E: Env>(shared: Rc<Shared<E>>) {
+    loop {
+        shared.rewrite_loop.wake.wait().await;
+        if is_over(&shared) {
+            break;
+        }
+        report(&shared, rewrite_stores(&shared).await);
+    }
+    shared.rewrite_loop.done.notify();
+}
+
+/// A rewriting under way ends at its next rest.
+pub(super) fn halt_rewriting<E: Env>(shared: &Shared<E>) {
+    for store in stores(shared) {
+        store.halt_rewriting();
+    }
+}
+
+/// One table after the other. What cannot be converted stays, and does not keep the rest waiting.
+async fn rewrite_stores<E: Env>(shared: &Shared<E>) -> Result<()> {
+    for store in stores(shared) {
+        while !is_over(shared) {
+            match store.rewrite().await {
+                Ok(true) => shared.env.yield_now().await,
+                Ok(false) | Err(lsm::Error::Stopped { .. }) => break,
+                Err(error @ lsm::Error::Migration { .. }) => report(shared, Err(error.into())),
+                Err(error) => return Err(on_store_failure(shared, error)),
+            }
+        }
+    }
+    Ok(())
+}
+
 fn is_over<E: Env>(shared: &Shared<E>) -> bool {
     let state = shared.state.borrow();
     state.closing || state.poison.is_some()

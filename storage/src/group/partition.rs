@@ -12,6 +12,7 @@ use rama_io::Env;
 use rama_wire::LogId;
 use rama_wire::entry::{BadEntry, Op, decode_op};
 
+use super::records::{RecordProgress, RecordSteps};
 use super::state::Piece;
 use super::{Shared, seal};
 use crate::error::{Error, Result};
@@ -45,12 +46,16 @@ pub struct LogRecord<'a> {
     pub offset: u64,
     /// Wall clock of the append, milliseconds since the Unix epoch; never falls along a log.
     pub append_time_ms: u64,
-    /// What was appended.
+    /// What was appended, in its present form.
     pub bytes: &'a [u8],
+    /// A migration made nothing of it: its offset is all there is left.
+    pub vanished: bool,
 }
 
 /// How far a read may go.
-struct Budget {
+struct Budget<'a> {
+    /// What old records pass.
+    steps: Option<&'a RecordSteps>,
     end: u64,
     records: usize,
     bytes: usize,
@@ -101,7 +106,9 @@ impl<E: Env> Partition<E> {
     ) -> Result<()> {
         let key = (self.id, log);
         let range = self.check_range(key, from)?;
+        let steps = self.record_steps(key, from);
         let mut budget = Budget {
+            steps: steps.as_deref(),
             end: range.end,
             records: max_records,
             bytes: max_bytes,
@@ -144,7 +151,7 @@ impl<E: Env> Partition<E> {
         &self,
         piece: &Piece,
         mut next: u64,
-        budget: &mut Budget,
+        budget: &mut Budget<'_>,
         visit: &mut dyn FnMut(LogRecord<'_>),
     ) -> Result<u64> {
         let op = decode_op(piece.bytes.from(piece.position));
@@ -169,11 +176,16 @@ impl<E: Env> Partition<E> {
                 break;
             }
             let bytes = records.get(at);
-            visit(LogRecord {
+            let record = LogRecord {
                 offset: next,
                 append_time_ms: time_ms,
                 bytes,
-            });
+                vanished: false,
+            };
+            match budget.steps {
+                None => visit(record),
+                Some(steps) => steps.show(record, visit)?,
+            }
             next += 1;
             budget.bytes = budget.bytes.saturating_sub(bytes.len());
             budget.records = match budget.bytes {
@@ -182,6 +194,32 @@ impl<E: Env> Partition<E> {
             };
         }
         Ok(next)
+    }
+
+    /// What records of a log from an offset on may have to pass.
+    fn record_steps(&self, key: LogKey, from: u64) -> Option<Rc<RecordSteps>> {
+        let state = self.shared.state.borrow();
+        let steps = state.record_steps.get(&key)?;
+        (from < steps.end()).then(|| steps.clone())
+    }
+
+    /// How far each migration of records is.
+    pub fn record_migrations(&self) -> Vec<RecordProgress> {
+        let state = self.shared.state.borrow();
+        let own = state
+            .record_steps
+            .iter()
+            .filter(|((id, _), _)| *id == self.id);
+        let progress = own.flat_map(|(key, steps)| {
+            let range = state.log_range(*key);
+            steps.iter().map(move |(step, end)| RecordProgress {
+                log: key.1,
+                id: step.id.clone(),
+                left: (*end).min(range.end).saturating_sub(range.start),
+                records: range.end - range.start,
+            })
+        });
+        progress.collect()
     }
 
     fn corrupt(&self, piece: &Piece, bad: &BadEntry) -> Error {

@@ -7,23 +7,25 @@
 //! was read from the last write, whose flush may have failed, is written again before it is
 //! believed; nothing of an earlier incarnation is ever appended to: a new segment begins.
 //!
-//! Steps: 1 claim the directory · 2 open the stores · 3 load the segments and check that they chain
-//! · 4 decide which prepared writes are still wanted · 5 replay sealed segments that stores lack ·
+//! Steps: 1 claim the directory · 2 open the stores · 3 load the segments and check that they chain,
+//! and note in the stores where migrations begin · 4 decide which prepared writes are still wanted · 5 replay sealed segments that stores lack ·
 //! 6 apply the scanned ones · 7 seal them, remove empty ones, start the writer.
 
 mod load;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use futures_util::lock::Mutex;
 use rama_io::{Category, Env};
-use rama_wire::Index;
 use rama_wire::entry::BadEntry;
+use rama_wire::{Index, LogId};
 
 use super::batch::Effect;
+use super::records::RecordSteps;
 use super::signal::{Loop, Signal};
 use super::state::{Log, Place, State, Waiting};
 use super::writer::Writer;
@@ -54,6 +56,10 @@ pub(super) async fn open<E: Env>(
     let cut_bytes = loaded.cut_bytes;
     let spare = loaded.empty.clone();
     load::rewrite_doubtful(env, &log_dir, &loaded).await?;
+    let last = last_index(&loaded);
+    for store in stores.values() {
+        store.migrate(&options.migrations, last).await?;
+    }
     let state = new_state(log_dir, stores, options.mutant);
     let shared = Rc::new(Shared {
         env: env.clone(),
@@ -62,6 +68,7 @@ pub(super) async fn open<E: Env>(
         options,
         state: RefCell::new(state),
         write_loop: Loop::default(),
+        rewrite_loop: Loop::default(),
         tidy_loop: Loop::default(),
         compact_loop: Loop::default(),
         room: Signal::default(),
@@ -70,6 +77,7 @@ pub(super) async fn open<E: Env>(
         tidying: Mutex::new(()),
     });
     let replayed = rebuild(&shared, loaded).await?;
+    migrate_records(&shared).await?;
     finish(&shared, spare).await?;
     let state = shared.state.borrow();
     let recovered = Recovered {
@@ -132,6 +140,23 @@ async fn open_stores<E: Env>(
     Ok(stores)
 }
 
+/// The last entry that is there: everything up to it was written by the code of an earlier opening.
+fn last_index(loaded: &Loaded) -> Index {
+    let sealed = loaded
+        .sealed
+        .last()
+        .map(|(segment, _)| segment.chain.last_index);
+    let mut scanned = loaded
+        .scanned
+        .iter()
+        .filter_map(|scanned| scanned.entries.last());
+    scanned
+        .next_back()
+        .map(|entry| entry.index)
+        .or(sealed)
+        .unwrap_or_default()
+}
+
 fn new_state<E: Env>(
     log_dir: PathBuf,
     stores: BTreeMap<u32, lsm::Store<E>>,
@@ -147,6 +172,7 @@ fn new_state<E: Env>(
         ready: VecDeque::new(),
         segments: BTreeMap::new(),
         logs: BTreeMap::new(),
+        record_steps: BTreeMap::new(),
         stores,
         prepared: BTreeMap::new(),
         announced: BTreeMap::new(),
@@ -375,8 +401,12 @@ fn replay_effect<E: Env>(
             batch,
         } => {
             if wanted.contains(&(key, index)) {
+                state.drop_prepared(key);
+                let store = state.store(key.0)?;
+                let (batch, old) = (store.present(batch, index)?, store.await_old(index));
                 let waiting = Waiting {
                     attempt,
+                    old,
                     segment,
                     batch,
                 };
@@ -387,6 +417,27 @@ fn replay_effect<E: Env>(
         Effect::Write { .. } | Effect::Commit { .. } => state.apply_effect(index, segment, effect),
         Effect::Append { .. } | Effect::Abort { .. } | Effect::Trim { .. } => Ok(()),
     }
+}
+
+/// Notes where migrations of records begin, before anything is appended behind it.
+async fn migrate_records<E: Env>(shared: &Rc<Shared<E>>) -> Result<()> {
+    let migrations = &shared.options.migrations;
+    let logs: BTreeSet<LogId> = migrations.records.iter().map(|found| found.log).collect();
+    let stores = shared.state.borrow().stores.clone();
+    for (partition, store) in stores {
+        let ranges: BTreeMap<LogId, Range<u64>> = {
+            let state = shared.state.borrow();
+            let logs = state.logs.keys().filter(|(of, _)| *of == partition);
+            logs.map(|key| (key.1, state.log_range(*key))).collect()
+        };
+        let marks = store.mark_logs(migrations, &ranges).await?;
+        let mut state = shared.state.borrow_mut();
+        for &log in &logs {
+            let steps = RecordSteps::new(log, &migrations.records, &marks);
+            state.record_steps.insert((partition, log), Rc::new(steps));
+        }
+    }
+    Ok(())
 }
 
 /// Step 7.
@@ -424,6 +475,9 @@ async fn finish<E: Env>(shared: &Rc<Shared<E>>, spare: Vec<u64>) -> Result<()> {
     shared.env.spawn(Category::Background, background);
     let compaction = background::run_compaction(shared.clone());
     shared.env.spawn(Category::Background, compaction);
+    let rewriting = background::run_rewriting(shared.clone());
+    shared.env.spawn(Category::Background, rewriting);
+    shared.rewrite_loop.wake.notify();
     shared.compact_loop.wake.notify();
     shared.tidy_loop.wake.notify();
     Ok(())

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::task::Waker;
 
 use rama_io::Env;
@@ -14,6 +15,7 @@ use rama_wire::Index;
 use smallvec::SmallVec;
 
 use super::batch::{Batch, Effect, Pending};
+use super::records::RecordSteps;
 use crate::entry::Prepared;
 use crate::error::{Error, Result};
 use crate::lsm::{Store, WriteBatch};
@@ -50,6 +52,8 @@ pub(crate) struct Place {
 /// Writes that wait for a decision.
 pub(crate) struct Waiting {
     pub attempt: u32,
+    /// Prepared by the code before a migration.
+    pub old: bool,
     pub segment: u64,
     pub batch: WriteBatch,
 }
@@ -77,6 +81,8 @@ pub(crate) struct State<E: Env> {
     pub ready: VecDeque<Pending>,
     pub segments: BTreeMap<u64, Segment>,
     pub logs: BTreeMap<LogKey, Log>,
+    /// Of the logs whose code changes records.
+    pub record_steps: BTreeMap<LogKey, Rc<RecordSteps>>,
     pub stores: BTreeMap<u32, Store<E>>,
     /// Applied view: prepared and not decided.
     pub prepared: BTreeMap<TxnKey, Waiting>,
@@ -223,15 +229,25 @@ impl<E: Env> State<E> {
                 let log = self.logs.entry((partition, log)).or_default();
                 log.applied_end = first + u64::from(count);
             }
-            Effect::Write { partition, batch } => self.write(partition, &batch, index)?,
+            Effect::Write { partition, batch } => {
+                let store = self.store(partition)?;
+                if index > store.persisted() {
+                    let batch = store.present(batch, index)?;
+                    self.write(partition, &batch, index)?;
+                }
+            }
             Effect::Prepare {
                 key,
                 attempt,
                 batch,
             } => {
                 self.drop_prepared(key);
+                // Its commit may come after a change of code: it is of the code that prepared it.
+                let batch = self.store(key.0)?.present(batch, index)?;
+                let old = self.store(key.0)?.await_old(index);
                 let waiting = Waiting {
                     attempt,
+                    old,
                     segment,
                     batch,
                 };
@@ -288,14 +304,22 @@ impl<E: Env> State<E> {
             segment.open.remove(&key);
             segment.on_write(key.0, index);
         }
+        if waiting.old {
+            self.store(key.0)?.settle_old(Some(index));
+        }
         self.write(key.0, &waiting.batch, index)
     }
 
     /// Forgets prepared writes.
-    fn drop_prepared(&mut self, key: TxnKey) {
+    pub fn drop_prepared(&mut self, key: TxnKey) {
         let Some(waiting) = self.prepared.remove(&key) else {
             return;
         };
+        if waiting.old
+            && let Some(store) = self.stores.get(&key.0)
+        {
+            store.settle_old(None);
+        }
         if let Some(segment) = self.segments.get_mut(&waiting.segment) {
             segment.open.remove(&key);
         }

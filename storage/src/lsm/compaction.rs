@@ -117,7 +117,8 @@ impl<E: Env> Inner<E> {
             (state.levels.runs[range.clone()].to_vec(), range)
         };
         let bottom = range.start == 0;
-        let merged = self.poison_on_io(self.write_runs(&sources, bottom).await)?;
+        let writer = Writer::new(self, bottom);
+        let merged = self.poison_on_io(self.write_runs(&sources, writer).await)?;
         // A flush meanwhile only added younger runs, so the places of the sources are the same.
         let edit = move |levels: &mut Levels| {
             levels.runs.splice(range, merged);
@@ -136,7 +137,7 @@ impl<E: Env> Inner<E> {
         Ok(true)
     }
 
-    async fn remove_files(&self, runs: &[Rc<Run>]) -> Result<(), Error> {
+    pub async fn remove_files(&self, runs: &[Rc<Run>]) -> Result<(), Error> {
         for table in runs.iter().flat_map(|run| run.tables()) {
             let path = table_path(&self.dir, table.id);
             let removed = self
@@ -149,18 +150,19 @@ impl<E: Env> Inner<E> {
         Ok(())
     }
 
-    async fn write_runs(
+    /// Writes what runs hold together, every value in its present form.
+    pub async fn write_runs(
         &self,
         sources: &[Rc<Run>],
-        bottom: bool,
+        mut writer: Writer<'_, E>,
     ) -> Result<Option<Rc<Run>>, Error> {
         let levels = Levels {
             frozen: Vec::new(),
             runs: sources.to_vec(),
+            steps: self.state.borrow().levels.steps.clone(),
         };
         let spaces = || sources.iter().flat_map(|run| run.spaces());
         let ids: BTreeSet<SpaceId> = spaces().map(|space| space.id).collect();
-        let mut writer = Writer::new(self, bottom);
         for id in ids {
             let mut ranges = RangeSet::default();
             spaces()

@@ -7,6 +7,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rama_wire::SpaceId;
+
 use crate::lsm::batch::BatchError;
 
 /// Bytes that are not what was written there.
@@ -63,6 +65,42 @@ pub enum Error {
     Poisoned {
         /// The directory of the store.
         path: PathBuf,
+    },
+    /// The store is closing; what was to be written again waits for the next opening.
+    #[error("the store in {path:?} is closing: tables are written again when it is open")]
+    Stopped {
+        /// The directory of the store.
+        path: PathBuf,
+    },
+    /// The function of a migration could not make a new value of an old one.
+    #[error(
+        "migration {id:?} could not convert the value under key {key:02x?} of space {space}: \
+         {cause}; correct its function"
+    )]
+    Migration {
+        /// The migration.
+        id: String,
+        /// The PState.
+        space: SpaceId,
+        /// Where the value is.
+        key: Vec<u8>,
+        /// What went wrong.
+        cause: String,
+    },
+    /// A migration is not declared any more and has not been through all values.
+    #[error(
+        "migration {id:?} of space {space} is not complete: {bytes_left} of {bytes} bytes have yet \
+         to be written again; declare it again until it is complete"
+    )]
+    Unfinished {
+        /// The migration.
+        id: String,
+        /// The PState.
+        space: SpaceId,
+        /// What is left.
+        bytes_left: u64,
+        /// Of how much.
+        bytes: u64,
     },
 }
 

@@ -39,6 +39,7 @@ impl<E: Env> Store<E> {
             Levels {
                 frozen: state.levels.frozen.clone(),
                 runs: Vec::new(),
+                steps: None,
             }
         };
         let Some((_, last)) = frozen.frozen.last().and_then(|memtable| memtable.span) else {

@@ -12,6 +12,7 @@ use crate::lsm::error::Error;
 use crate::lsm::layer::Found;
 use crate::lsm::memtable::Memtable;
 use crate::lsm::merge::{Merge, Walk};
+use crate::lsm::migration::{SharedSteps, Steps};
 use crate::lsm::read::{Order, Visit};
 use crate::lsm::run::Run;
 use crate::lsm::table::hash_key;
@@ -21,6 +22,8 @@ use crate::lsm::table::hash_key;
 pub(crate) struct Levels {
     pub frozen: Vec<Rc<Memtable>>,
     pub runs: Vec<Rc<Run>>,
+    /// What values in older tables have to pass.
+    pub steps: SharedSteps,
 }
 
 /// The bounds of a scan.
@@ -74,7 +77,14 @@ impl Levels {
             let hash = *hash.get_or_insert_with(|| hash_key(space, key));
             match run.get(key, hash, age > 0)? {
                 Found::Value(value) => {
-                    with(Some(value));
+                    match self.steps(space) {
+                        None => with(Some(value)),
+                        Some(steps) => {
+                            let table = run.table_of(key);
+                            let new = steps.convert((space, table), key, value)?;
+                            with(Some(new.as_deref().unwrap_or(value)));
+                        }
+                    }
                     return Ok(());
                 }
                 Found::Deleted => break,
@@ -93,6 +103,9 @@ impl Levels {
         order: Order,
     ) -> Result<Merge<'a>, Error> {
         let mut merge = Merge::new(order);
+        if let Some(steps) = self.steps(span.space) {
+            merge.pass(span.space, steps);
+        }
         for memtable in active
             .into_iter()
             .chain(self.frozen.iter().rev().map(Rc::as_ref))
@@ -124,12 +137,18 @@ impl Levels {
         }
         let mut merge = self.merge(active, span, order)?;
         while let Some((key, value)) = merge.next()? {
-            if let Some(value) = value
-                && visit(key, value).is_break()
-            {
+            let Some(value) = value else { continue };
+            let present = merge.present(key, value)?;
+            if visit(key, present.as_deref().unwrap_or(value)).is_break() {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// What values of a space may have to pass.
+    #[inline]
+    fn steps(&self, space: SpaceId) -> Option<&Steps> {
+        self.steps.as_deref().filter(|steps| steps.concern(space))
     }
 }

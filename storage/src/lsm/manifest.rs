@@ -17,13 +17,16 @@ use rama_io::{Env, File, Open};
 use rama_wire::entry::crc32c;
 use rkyv::{Archive, Deserialize, Serialize};
 
+use crate::group::RecordMigration;
 use crate::lsm::error::{Corruption, Error};
+use crate::lsm::migration::Migration;
 use crate::lsm::store::Identity;
 
 pub(crate) const NAME: &str = "MANIFEST";
 const FRESH: &str = "MANIFEST.new";
 const MAGIC: [u8; 8] = *b"RamaMani";
-const VERSION: u32 = 1;
+/// Version 1 had no marks.
+const VERSION: u32 = 2;
 const HEAD_BYTES: usize = 64;
 const FILE_ALIGN: usize = 4096;
 
@@ -38,6 +41,61 @@ pub(crate) struct Manifest {
     pub next_table: u64,
     /// Runs from old to new, tables in key order.
     pub runs: Vec<Vec<u64>>,
+    /// Where migrations begin, in the order in which they began.
+    pub marks: Vec<Mark>,
+    /// The same for the logs of the partition.
+    pub log_marks: Vec<LogMark>,
+}
+
+/// Where a migration of records begins: from this offset on they are new.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogMark {
+    pub log: u16,
+    pub id: String,
+    pub end: u64,
+}
+
+impl LogMark {
+    pub fn names(&self, migration: &RecordMigration) -> bool {
+        self.log == migration.log.0 && self.id == migration.id
+    }
+}
+
+/// Where a migration begins: tables from this id on, and entries behind this index, are new.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub space: u16,
+    pub id: String,
+    pub first_table: u64,
+    pub until: u64,
+}
+
+impl Mark {
+    pub fn names(&self, migration: &Migration) -> bool {
+        self.space == migration.space.0 && self.id == migration.id
+    }
+}
+
+/// What version 1 says.
+#[derive(Archive, Serialize, Deserialize)]
+struct Unmarked {
+    generation: u64,
+    persisted: u64,
+    next_table: u64,
+    runs: Vec<Vec<u64>>,
+}
+
+impl From<Unmarked> for Manifest {
+    fn from(old: Unmarked) -> Manifest {
+        Manifest {
+            generation: old.generation,
+            persisted: old.persisted,
+            next_table: old.next_table,
+            runs: old.runs,
+            marks: Vec::new(),
+            log_marks: Vec::new(),
+        }
+    }
 }
 
 impl Manifest {
@@ -151,8 +209,9 @@ impl Manifest {
             let expected = format!("crc32c {:08x}", u32_at(0));
             return Err(corrupt(path, 0, expected, format!("{crc:08x}")));
         }
-        if head[8..16] != MAGIC || u32_at(4) != VERSION {
-            let expected = format!("magic {MAGIC:?} and format version {VERSION}");
+        let version = u32_at(4);
+        if head[8..16] != MAGIC || !(1..=VERSION).contains(&version) {
+            let expected = format!("magic {MAGIC:?} and format version 1 or {VERSION}");
             let found = format!("{:?} and {}", &head[8..16], u32_at(4));
             return Err(corrupt(path, 4, expected, found));
         }
@@ -175,8 +234,13 @@ impl Manifest {
             let expected = format!("body with crc32c {:08x}", u32_at(36));
             return Err(corrupt(path, HEAD_BYTES, expected, format!("{crc:08x}")));
         }
-        let manifest = rkyv::from_bytes::<Manifest, rkyv::rancor::Error>(body)
-            .map_err(|error| corrupt(path, HEAD_BYTES, "a manifest", error.to_string()))?;
+        let decoded = if version == 1 {
+            rkyv::from_bytes::<Unmarked, rkyv::rancor::Error>(body).map(Manifest::from)
+        } else {
+            rkyv::from_bytes::<Manifest, rkyv::rancor::Error>(body)
+        };
+        let manifest =
+            decoded.map_err(|error| corrupt(path, HEAD_BYTES, "a manifest", error.to_string()))?;
         Ok((found, manifest))
     }
 }

@@ -7,8 +7,11 @@
 
 use std::cmp::Ordering;
 
+use rama_wire::SpaceId;
+
 use crate::lsm::error::Error;
 use crate::lsm::layer;
+use crate::lsm::migration::Steps;
 use crate::lsm::mutant::{Mutant, planted};
 use crate::lsm::ranges::RangeSet;
 use crate::lsm::read::Order;
@@ -24,6 +27,14 @@ pub(crate) enum Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
+    /// The table of the entry it gave last.
+    fn table(&self) -> Option<u64> {
+        match self {
+            Walk::Memory(_) => None,
+            Walk::Run(cursor) => cursor.table(),
+        }
+    }
+
     #[inline]
     fn step(&mut self, order: Order) -> Result<Option<Item<'a>>, Error> {
         match self {
@@ -68,6 +79,10 @@ pub(crate) struct Merge<'a> {
     /// Up to here, exclusive, the lead is alone; `None`: to its end.
     runner_up: Option<&'a [u8]>,
     elected: bool,
+    /// What values in older tables have to pass.
+    steps: Option<(SpaceId, &'a Steps)>,
+    /// The table that the last entry came from; `None`: memory.
+    table: Option<u64>,
 }
 
 impl<'a> Merge<'a> {
@@ -80,6 +95,22 @@ impl<'a> Merge<'a> {
             lead,
             runner_up: None,
             elected,
+            steps: None,
+            table: None,
+        }
+    }
+
+    /// Values of this space are to be brought into their present form.
+    pub fn pass(&mut self, space: SpaceId, steps: &'a Steps) {
+        self.steps = Some((space, steps));
+    }
+
+    /// The present form of the value of the entry that [`Merge::next`] gave last; `None`: as it is.
+    #[inline]
+    pub fn present(&self, key: &[u8], value: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        match (self.steps, self.table) {
+            (Some((space, steps)), Some(table)) => steps.convert((space, table), key, value),
+            _ => Ok(None),
         }
     }
 
@@ -109,6 +140,9 @@ impl<'a> Merge<'a> {
                 continue;
             }
             let source = &mut self.sources[self.lead];
+            if self.steps.is_some() {
+                self.table = source.walk.table();
+            }
             source.head = source.walk.step(self.order)?;
             return Ok(Some(item));
         }

@@ -22,6 +22,12 @@ pub(crate) enum Mutant {
     RangesHideNothing,
     /// Bytes are served without a look at their checksum.
     PagesNotVerified,
+    /// Old values in the log are taken for new ones.
+    LogNotMigrated,
+    /// A migration begins anew at every opening, over values that it has been through.
+    MigrationForgotten,
+    /// Merged tables are called new with old values in them.
+    MergedNotMigrated,
 }
 
 #[cfg(test)]

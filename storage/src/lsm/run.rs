@@ -126,6 +126,14 @@ impl RunSpace {
         })
     }
 
+    /// The table that has, or would have, an entry of `key`.
+    pub fn table_of(&self, key: &[u8]) -> u64 {
+        let place = self
+            .parts
+            .partition_point(|part| &part.meta().last_key[..] < key);
+        self.parts.get(place).map_or(u64::MAX, |part| part.table.id)
+    }
+
     /// The entries with `lo <= key < hi`.
     pub fn cursor(&self, lo: &[u8], hi: Option<&[u8]>) -> Cursor<'_> {
         let first = self
@@ -174,6 +182,11 @@ impl<'a> Cursor<'a> {
             let hi = self.hi.as_deref();
             self.open = Some(table::Cursor::new(&part.table, part.meta(), &self.lo, hi)?);
         }
+    }
+
+    /// The table of the entry given last.
+    pub fn table(&self) -> Option<u64> {
+        self.open.as_ref().map(table::Cursor::table)
     }
 
     /// Skips what lies below `key`.

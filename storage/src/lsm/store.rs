@@ -18,7 +18,9 @@ use crate::lsm::error::Error;
 use crate::lsm::levels::{Levels, Span};
 use crate::lsm::manifest::Manifest;
 use crate::lsm::memtable::Memtable;
+use crate::lsm::migration::Steps;
 use crate::lsm::read::{Order, Read, Visit};
+use crate::lsm::rewrite::Rewriting;
 use crate::lsm::run::Run;
 use crate::lsm::snapshot::Snapshot;
 use crate::lsm::table::Table;
@@ -81,6 +83,9 @@ pub(crate) struct Inner<E: Env> {
     pub manifest: Mutex<Manifest>,
     pub flushing: Mutex<()>,
     pub compacting: Mutex<()>,
+    /// Every migration that the code declares.
+    pub steps: RefCell<Rc<Steps>>,
+    pub rewriting: RefCell<Rewriting>,
     next_table: Cell<u64>,
     poisoned: Cell<bool>,
 }
@@ -121,6 +126,7 @@ impl<E: Env> Store<E> {
             levels: Rc::new(Levels {
                 frozen: Vec::new(),
                 runs,
+                steps: None,
             }),
             persisted: Index(manifest.persisted),
         };
@@ -130,6 +136,8 @@ impl<E: Env> Store<E> {
             identity,
             options,
             state: RefCell::new(state),
+            steps: RefCell::default(),
+            rewriting: RefCell::default(),
             next_table: Cell::new(manifest.next_table),
             manifest: Mutex::new(manifest),
             flushing: Mutex::new(()),
@@ -202,6 +210,11 @@ impl<E: Env> Store<E> {
 }
 
 impl<E: Env> Inner<E> {
+    /// The next table gets this id or a larger one.
+    pub fn tables_from(&self) -> u64 {
+        self.next_table.get()
+    }
+
     /// A fresh id. Ids of failed attempts are skipped, never used again.
     pub fn next_table(&self) -> u64 {
         self.next_table.replace(self.next_table.get() + 1)
@@ -244,6 +257,8 @@ impl<E: Env> Inner<E> {
             persisted: persisted.map_or(manifest.persisted, |index| index.0),
             next_table: self.next_table.get(),
             runs: levels.runs.iter().map(ids).collect(),
+            marks: manifest.marks.clone(),
+            log_marks: manifest.log_marks.clone(),
         };
         self.poison_on_io(next.switch(&self.env, &self.dir, self.identity).await)?;
         *manifest = next;
@@ -251,6 +266,7 @@ impl<E: Env> Inner<E> {
         state.persisted = Index(manifest.persisted);
         let current = Rc::make_mut(&mut state.levels);
         current.frozen.drain(..frozen_gone);
+        current.steps = self.pending(&levels.runs);
         current.runs = levels.runs;
         Ok(())
     }

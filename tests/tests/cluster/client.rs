@@ -111,11 +111,7 @@ impl Client {
     /// Deletes; the JSON answer.
     pub fn delete(&self, path: &str) -> Result<Value, CallError> {
         match self {
-            Client::Http(port) => {
-                let deleted = ureq::delete(format!("http://127.0.0.1:{port}{path}")).call();
-                let read = deleted.and_then(|mut answer| answer.body_mut().read_json());
-                read.map_err(|error| CallError::Unknown(error.to_string()))
-            }
+            Client::Http(port) => http(*port).delete(path),
             Client::Quic(_) => self.quic("DELETE", path, Vec::new()),
         }
     }

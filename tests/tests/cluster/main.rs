@@ -5,6 +5,7 @@
 
 mod certificates;
 mod client;
+mod mirrors;
 mod options;
 mod secure;
 mod walk;

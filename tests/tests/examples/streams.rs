@@ -104,7 +104,7 @@ impl Module for AckReturns {
     }
 }
 
-/// D-19, S-7, S-18, S-19, S-20, R-4: what is returned saw the event's own writes; who returns nothing is not
+/// D-19, S-7, S-18, S-19, S-20, S-25, R-4: what is returned saw the event's own writes; who returns nothing is not
 /// in the answer.
 #[tokio::test]
 async fn appends_are_answered_with_what_came_of_them() {
@@ -258,7 +258,7 @@ async fn log(cluster: &Cluster, key: &str) -> Vec<String> {
     log.expect("select")
 }
 
-/// Spec 20.1, S-5, S-10: what was written before the partitioner stays when what is behind it fails; a
+/// Spec 20.1, S-5, S-6, S-10: what was written before the partitioner stays when what is behind it fails; a
 /// retry does all of it again, and without retries nothing more happens.
 #[tokio::test]
 async fn a_record_that_fails_halfway_keeps_its_first_half() {

@@ -119,6 +119,7 @@ pub(crate) fn routes_of(
         tasks: spec.record.shape.tasks(),
         threads: spec.record.shape.threads(),
         interface,
+        offers: serde_json::to_value(&spec.record.offers).unwrap_or_default(),
         routes,
         daemons: Vec::new(),
     })

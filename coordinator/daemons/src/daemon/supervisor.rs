@@ -15,6 +15,7 @@ use rama_metastore::{Metastore, Space};
 use rama_net::Role;
 use rama_planner::ids::NodeId;
 use rama_planner::records;
+use rama_planner::store::Value;
 use rama_planner::view::View;
 
 use super::{DaemonError, Identity, Listen, Sockets, life, logs, process, programs};
@@ -62,6 +63,9 @@ pub struct Settings<M> {
     pub certificates: SecurityFiles,
 }
 
+/// Daemons that a worker is told of, at most; they tell it of others.
+const DAEMONS_MAX: usize = 8;
+
 /// Runs a supervisor until `stopped`.
 ///
 /// # Errors
@@ -86,7 +90,7 @@ pub async fn run<M: Metastore>(
         dir: dir.clone(),
         artifacts,
         fetch: programs::fetch(sockets.endpoint.clone(), snapshots.clone(), node),
-        assign: assign(&settings),
+        assign: assign(&settings, sockets.ports(&listen).0),
         resources: resources(&settings),
         room: Room {
             ports: settings.ports.clone(),
@@ -135,13 +139,20 @@ pub async fn run<M: Metastore>(
 }
 
 /// What a worker of this node is told.
-fn assign<M: Metastore>(settings: &Settings<M>) -> crate::machine::Assign {
+fn assign<M: Metastore>(settings: &Settings<M>, rpc: u16) -> crate::machine::Assign {
     let settings = settings.clone();
+    let here = address(&settings.listen.host_internal, rpc);
     Arc::new(move |view: &View, slot: &SlotName, place: Place| {
         let worker = view.worker(&slot.module, &slot.instance, &slot.worker)?;
         let spec = view.spec(&slot.module, &slot.instance)?.record;
         let groups = worker.record.groups.iter().map(|held| held.group.0);
         let overrides = spec.overrides.iter();
+        let others = view.entries().filter_map(|(_, value)| match value {
+            Value::Supervisor(record) => Some(&record.process),
+            _ => None,
+        });
+        let others = others.map(|process| address(&process.host_internal, process.rpc_port));
+        let others = others.filter(|other| *other != here).take(DAEMONS_MAX - 1);
         Some(Assignment {
             cluster: settings.identity.cluster,
             node: settings.identity.node,
@@ -159,6 +170,7 @@ fn assign<M: Metastore>(settings: &Settings<M>) -> crate::machine::Assign {
             first_port: place.first_port,
             host_internal: settings.listen.host_internal.clone(),
             host_external: settings.listen.host_external.clone(),
+            daemons: [here.clone()].into_iter().chain(others).collect(),
             metastore: settings.metastore.clone(),
             security: settings.certificates.clone(),
             overrides: overrides
@@ -166,6 +178,13 @@ fn assign<M: Metastore>(settings: &Settings<M>) -> crate::machine::Assign {
                 .collect(),
         })
     })
+}
+
+fn address(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
 }
 
 /// What a worker may take: what the node says, and its instance over it.

@@ -210,6 +210,7 @@ fn assign(view: &View, node: NodeId, slot: &SlotName, place: Place) -> Option<As
         host_internal: "localhost".to_owned(),
         host_external: "localhost".to_owned(),
         cores: place.cores,
+        daemons: Vec::new(),
         metastore: MetastoreAddress {
             endpoints: Vec::new(),
             root: "rama".to_owned(),

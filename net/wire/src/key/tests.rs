@@ -94,7 +94,7 @@ fn natural<K: Ord + Debug>(a: &K, b: &K) -> Ordering {
     a.cmp(b)
 }
 
-/// P-12: subindexed maps and sets are sorted like their keys, for every key type.
+/// P-12, Z-4: subindexed maps and sets are sorted like their keys, for every key type.
 #[test]
 fn encodings_sort_like_values_and_come_back() {
     let seed = 0x5EED_0001;

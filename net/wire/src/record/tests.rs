@@ -13,6 +13,7 @@ fn check<T: Record + PartialEq>(value: T) {
     assert_eq!(T::from_json(&json).expect("reads its own JSON"), value);
 }
 
+/// Z-1: the types that need no attribute.
 #[test]
 fn values_of_every_standard_type_come_back() {
     check(0u64);

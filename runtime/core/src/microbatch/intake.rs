@@ -111,7 +111,7 @@ impl Intake {
             };
             let positions = progress.get(&source.id).map_or(&[][..], Vec::as_slice);
             for (partition, position) in (0u32..).zip(positions) {
-                let Some(end) = self.ends.get(&(source.id, partition)) else {
+                let Some(end) = self.end(source, partition) else {
                     continue;
                 };
                 let by_bytes = portion.max_bytes.checked_div(end.record_bytes);
@@ -139,6 +139,18 @@ impl Intake {
             excluded: Vec::new(),
             ticks,
         }
+    }
+
+    /// Where a partition ends for a source and all its twins: each is told by itself.
+    fn end(&self, source: &Source, partition: u32) -> Option<End> {
+        let mut joint = *self.ends.get(&(source.id, partition))?;
+        for twin in &source.twins {
+            let end = self.ends.get(&(*twin, partition))?;
+            joint.start = joint.start.max(end.start);
+            joint.record_bytes = joint.record_bytes.max(end.record_bytes);
+            joint.end = joint.end.min(end.end);
+        }
+        Some(joint)
     }
 
     /// Starts the intervals of the plan's ticks; missed periods are not made up (D-11).
@@ -174,3 +186,6 @@ impl Intake {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

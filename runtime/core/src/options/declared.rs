@@ -96,6 +96,12 @@ declare! {
     MICROBATCH_FORCE_DELAY: Microbatch, "topology.microbatch.force.delay.millis",
         Whole { default: 0, min: 0, max: 3_600_000, unit: "ms" },
         "The shortest pause between two microbatches.";
+    MICROBATCH_MIGRATION_BATCH: Microbatch, "topology.microbatch.migration.max.paths.per.batch",
+        Whole { default: 256, min: 1, max: 1_048_576, unit: "values" },
+        "While a PState of the topology is migrated a task writes so many values again, then rests.";
+    MICROBATCH_MIGRATION_SECOND: Microbatch, "topology.microbatch.migration.max.paths.per.second",
+        Whole { default: 50_000, min: 1, max: 1_000_000_000, unit: "values" },
+        "About so many values of a PState that is migrated a task writes again in a second.";
     MICROBATCH_PHASE_TIMEOUT: Microbatch, "topology.microbatch.phase.timeout.seconds",
         Whole { default: 60, min: 1, max: 86_400, unit: "s" },
         "A phase of a microbatch that takes longer ends the attempt, which is made again.";
@@ -112,6 +118,12 @@ declare! {
         Whole { default: 4096, min: 1, max: 65_536, unit: "records" },
         "How many records of a source may be unfinished on a task; more wait in the depot, and \
          their ACK appends are answered as throttled.";
+    STREAM_MIGRATION_BATCH: Stream, "topology.stream.migration.max.paths.per.batch",
+        Whole { default: 256, min: 1, max: 1_048_576, unit: "values" },
+        "While a PState of the topology is migrated a task writes so many values again, then rests.";
+    STREAM_MIGRATION_SECOND: Stream, "topology.stream.migration.max.paths.per.second",
+        Whole { default: 50_000, min: 1, max: 1_000_000_000, unit: "values" },
+        "About so many values of a PState that is migrated a task writes again in a second.";
     STREAM_CHECKPOINT_SECONDS: Stream, "topology.stream.periodic.checkpoint.seconds",
         Whole { default: 5, min: 1, max: 3600, unit: "s" },
         "A busy stream stores at least this often how far it is.";

@@ -19,6 +19,7 @@ fn late_confirmations_change_nothing() {
     assert_eq!(marks, Watermarks::recovered(Index(5)));
 }
 
+/// P-30: no stage is skipped.
 #[test]
 #[should_panic(expected = "Applied 6 would pass Committed 5")]
 fn a_mark_cannot_pass_the_stage_before_it() {

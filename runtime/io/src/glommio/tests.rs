@@ -409,6 +409,7 @@ fn counters_tell_what_went_to_the_disk() {
     }
 }
 
+/// O-8: each category of work has its turn, some more often than others.
 #[test]
 fn every_category_gets_a_share_of_a_busy_executor() {
     let done = on_one(|env| async move {

@@ -18,7 +18,7 @@ use rama_gateway::problem::Problem;
 use rama_gateway::refusal::Code;
 use rama_net::{Dial, Endpoint, EndpointConfig, NetError, Role, Roles, Security};
 use rama_rpc::RpcError;
-use rama_runtime::{Directory, Error, ErrorKind, Result, Route, Routing};
+use rama_runtime::{Directory, Error, ErrorKind, Offers, Result, Route, Routing};
 use uuid::Uuid;
 
 /// An answer that does not wait for anything comes sooner.
@@ -261,9 +261,21 @@ impl Daemons {
             tasks: routes.tasks,
             threads: routes.threads,
             interface: interface.transpose().map_err(odd)?,
+            offers: offers_of(routes.offers)?,
             routes: look_up(routes.routes).await,
         })
     }
+}
+
+/// What a module has for others; nothing when nobody told.
+fn offers_of(offers: serde_json::Value) -> Result<Offers> {
+    if offers.is_null() {
+        return Ok(Offers::default());
+    }
+    serde_json::from_value(offers).map_err(|cause| {
+        let text = "could not read what a module offers in an answer";
+        Error::new(ErrorKind::Invalid, text).caused_by(cause)
+    })
 }
 
 /// Where threads are. One whose host has no address now is left out: calls to it wait for better news.

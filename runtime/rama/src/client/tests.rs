@@ -154,6 +154,7 @@ fn of(worker: &Worker, start: u64, daemons: &[&Daemon]) -> ModuleRoutes {
         epoch: start,
     };
     ModuleRoutes {
+        offers: serde_json::Value::Null,
         revision: start,
         cluster: CLUSTER,
         instance: Uuid::from_u128(0x15),
@@ -271,6 +272,7 @@ async fn a_configuration_that_cannot_work_is_told_at_once() {
     assert!(text.contains("certificates of [security]"), "{text}");
 }
 
+/// what is opened is what a configuration says, from inside the cluster's network or outside.
 #[test]
 fn a_program_reads_what_the_command_line_reads() {
     let dir = tempfile::tempdir().expect("a directory");

@@ -26,7 +26,7 @@ fn exit(module: impl Module, arguments: &[&str]) -> String {
         .iter()
         .chain(arguments)
         .map(|argument| OsString::from(*argument));
-    format!("{:?}", run(module, arguments.collect::<Vec<_>>()))
+    format!("{:?}", run(Box::new(module), arguments.collect()))
 }
 
 fn code(code: u8) -> String {

@@ -43,7 +43,7 @@ pub(super) struct Args {
 }
 
 /// Runs the module until a signal; what went wrong is told on stderr.
-pub(super) fn run(module: impl Module, args: &Args) -> ExitCode {
+pub(super) fn run(module: Box<dyn Module>, args: &Args) -> ExitCode {
     let ended = match &args.assignment {
         Some(path) => join(module, path),
         None => try_run(module, args),
@@ -58,12 +58,12 @@ pub(super) fn run(module: impl Module, args: &Args) -> ExitCode {
 }
 
 #[cfg(feature = "etcd")]
-fn join(module: impl Module, path: &Path) -> Result<(), Failure> {
+fn join(module: Box<dyn Module>, path: &Path) -> Result<(), Failure> {
     member::run(module, path)
 }
 
 #[cfg(not(feature = "etcd"))]
-fn join(module: impl Module, path: &Path) -> Result<(), Failure> {
+fn join(module: Box<dyn Module>, path: &Path) -> Result<(), Failure> {
     let what = format!(
         "could not take the assignment {} for {}: this program was built for one machine",
         path.display(),
@@ -72,7 +72,7 @@ fn join(module: impl Module, path: &Path) -> Result<(), Failure> {
     Err(Failure::new(what, "build it with `--features etcd`"))
 }
 
-fn try_run(module: impl Module, args: &Args) -> Result<(), Failure> {
+fn try_run(module: Box<dyn Module>, args: &Args) -> Result<(), Failure> {
     let settings = dev::Args {
         data_dir: args.data_dir.clone(),
         threads: args.threads,

@@ -1,4 +1,4 @@
-//! A subindexed structure has any size: read a part.
+//! A subindexed structure has any size: read a part. None is a value to carry (P-15) or to move (P-16).
 
 use rama::prelude::*;
 

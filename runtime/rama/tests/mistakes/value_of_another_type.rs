@@ -1,4 +1,4 @@
-//! The value type stands in the schema.
+//! The value type stands in the schema (P-8).
 
 use rama::prelude::*;
 

@@ -9,7 +9,7 @@ use crate::schema::Map;
 use crate::setup::Setup;
 use crate::simulation::{Faults, Simulation};
 use crate::topology_def::SourceOptions;
-use crate::{Depot, ErrorKind, Module, PState, Query, Turn};
+use crate::{At, Depot, ErrorKind, Module, PState, Query, Turn};
 
 const LINKS: Depot<(u64, Vec<u64>)> = Depot::named("*links");
 const NEXT: PState<Map<u64, Vec<u64>>> = PState::named("$$next");
@@ -17,6 +17,7 @@ const NEXT: PState<Map<u64, Vec<u64>>> = PState::named("$$next");
 const SEEN: PState<Map<u32, u64>> = PState::named("$$seen");
 const REACHED: Query<u64, BTreeSet<u64>> = Query::named("reached");
 const NESTED: Query<(), u64> = Query::named("nested");
+const ASYNC: Query<bool, u64> = Query::named("async");
 const ANOTHERS: Query<(), u64> = Query::named("anothers");
 
 struct Graph {
@@ -46,6 +47,23 @@ impl Module for Graph {
                 own.with(task, |own| *own += 1);
                 strayed.with(task, |strayed| *strayed)
             })
+        });
+        m.query(ASYNC, |q| {
+            let kept = q.temporary::<u64>();
+            let add = q.step(move |task, more: u64| {
+                kept.with(task, |kept| {
+                    *kept += more;
+                    *kept
+                })
+            });
+            q.then_async(move |cx, astray: bool| async move {
+                cx.call(At::task(0), add, 2).await?;
+                match astray {
+                    true => Ok::<_, crate::Error>(kept.with(&cx, |kept| *kept)),
+                    false => cx.call(At::task(0), add, 3).await,
+                }
+            })
+            .origin_partition()
         });
         let mut s = m.stream("links");
         let next = s.pstate(NEXT);
@@ -163,7 +181,15 @@ fn what_would_mix_values_up_fails_the_event() {
                 anothers.to_string().contains("that of another topology"),
                 "{anothers}"
             );
+            assert_eq!(cluster.query(ASYNC).invoke(false).await.unwrap(), 5);
+            let code = cluster.query(ASYNC).invoke(true).await.unwrap_err();
+            assert!(code.to_string().contains("async code have none"), "{code}");
             let stream = cluster.depot(LINKS).append(&(1, vec![])).await.unwrap_err();
-            assert!(stream.to_string().contains("a stream has none"), "{stream}");
+            assert!(
+                stream
+                    .to_string()
+                    .contains("streams and async code have none"),
+                "{stream}"
+            );
         });
 }

@@ -176,7 +176,7 @@ async fn turns(cluster: &InProcessCluster, seen: &Seen, records: &[u64]) -> usiz
     seen.windows(2).filter(|two| two[0].0 != two[1].0).count()
 }
 
-/// §6.1: an event that has taken its time lets others run; one with few records does, too.
+/// O-7, §6.1: an event that has taken its time lets others run; one with few records does, too.
 #[test]
 fn streams_take_turns_as_often_as_is_set_now() {
     let seen = Seen::default();

@@ -228,7 +228,9 @@ fn modules_come_to_use_each_other_by_updates() {
             .wait_for_processed("Forth", "more", 1)
             .await
             .unwrap();
-        cluster.update(Forth { circular: false }).await.unwrap();
+        let less = Forth { circular: false };
+        let gone = cluster.update_deleting(less, &["$$tripled"]).await;
+        gone.unwrap();
         cluster.destroy("Back").await.unwrap();
     });
 }

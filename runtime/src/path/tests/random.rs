@@ -78,7 +78,8 @@ fn check(
     assert_eq!(found, wanted, "{}", context());
 }
 
-/// Issue 4's generator for paths: N-1 … N-14 and P-10 … P-19 as far as entries are stored apart.
+/// Issue 4's generator for paths: N-1 … N-14, P-6 (schemas nest at will, keys are plain) and P-10 … P-19
+/// as far as entries are stored apart.
 #[test]
 fn random_paths_into_random_schemas_agree_with_the_interpreter() {
     for seed in seeds(2000) {

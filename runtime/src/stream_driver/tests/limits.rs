@@ -72,7 +72,7 @@ fn mode_none_skips_records_above_the_throttle() {
     }
 }
 
-/// S-12, D-20: in mode none a failed record is never tried again, not even after a power cut.
+/// S-12, S-23, D-20: in mode none a failed record is never tried again, not even after a power cut.
 #[test]
 fn mode_none_tries_a_failed_record_once() {
     for seed in 0..20 {

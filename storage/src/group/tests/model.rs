@@ -10,6 +10,9 @@ use crate::{Entry, Op};
 pub type Writes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 pub type Txn = (u32, u16, u64);
 
+/// The log whose records change when values do.
+pub const MIGRATED: LogId = LogId(1);
+
 pub const SPACE: SpaceId = SpaceId(7);
 
 #[derive(Clone, Debug)]
@@ -58,12 +61,33 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub fn of(entries: &[Vec<Step>]) -> Outcome {
+    /// Each migration, a byte that is added to every value and to records of one log, begins behind an entry.
+    pub fn of(entries: &[Vec<Step>], migrations: &[(u64, u8)]) -> Outcome {
         let mut outcome = Outcome::default();
-        for step in entries.iter().flatten() {
-            outcome.on_step(step);
+        for index in 0..=entries.len() {
+            let begun = migrations
+                .iter()
+                .filter(|(until, _)| *until == index as u64);
+            begun.for_each(|(_, byte)| outcome.migrate(*byte));
+            for step in entries.get(index).into_iter().flatten() {
+                outcome.on_step(step);
+            }
         }
         outcome
+    }
+
+    fn migrate(&mut self, byte: u8) {
+        let stored = self.stores.values_mut().flat_map(BTreeMap::values_mut);
+        stored.for_each(|value| value.push(byte));
+        let prepared = self.prepared.values_mut().flat_map(|(_, writes)| writes);
+        let prepared = prepared.filter_map(|(_, value)| value.as_mut());
+        prepared.for_each(|value| value.push(byte));
+        let logs = self
+            .logs
+            .iter_mut()
+            .filter(|((_, log), _)| *log == MIGRATED);
+        let records = logs.flat_map(|(_, log)| &mut log.records);
+        records.for_each(|(_, record)| record.push(byte));
     }
 
     pub fn on_step(&mut self, step: &Step) {

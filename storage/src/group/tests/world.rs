@@ -3,21 +3,24 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rama_io::sim::{Faults, ProcessId, Sim, SimConfig, SimEnv};
 use rama_wire::{Index, LogId};
 
-use super::model::{Log, Outcome, SPACE, Step, Writes, entry_of, slices};
-use crate::lsm::{Order, Read, StoreOptions};
-use crate::{Error, Group, GroupOptions, Identity, LogRecord, Mutant, Partition, Recovered};
+use super::model::{Log, MIGRATED, Outcome, SPACE, Step, Writes, entry_of, slices};
+use crate::lsm::{Migration, Migrations, Order, Reach, Read, StoreOptions};
+use crate::{
+    Error, Group, GroupOptions, Identity, LogRecord, Mutant, Partition, RecordMigration, Recovered,
+};
 
 pub const IDENTITY: Identity = Identity {
     cluster: 0x0123_4567_89ab_cdef,
     group: 3,
 };
 pub const PARTITIONS: [u32; 3] = [1, 4, 5];
-const LOGS: [LogId; 2] = [LogId(1), LogId(9)];
+const LOGS: [LogId; 2] = [MIGRATED, LogId(9)];
 
 pub fn dir() -> &'static Path {
     Path::new("/data/group")
@@ -35,7 +38,27 @@ pub fn small_options(mutant: Option<Mutant>) -> GroupOptions {
             memtable_bytes: 2 << 10,
             ..StoreOptions::default()
         },
+        migrations: Migrations::default(),
         mutant,
+    }
+}
+
+/// Adds its number to a value: a value that passes twice, or never, is seen.
+fn migration(number: u8) -> Migration {
+    Migration {
+        space: SPACE,
+        id: format!("step {number}"),
+        convert: Arc::new(move |_, value| Ok(Some([value, &[number]].concat()))),
+        reach: Reach::Everywhere,
+    }
+}
+
+/// The same for records.
+fn record_migration(number: u8) -> RecordMigration {
+    RecordMigration {
+        log: MIGRATED,
+        id: format!("step {number}"),
+        convert: Arc::new(move |record| Ok(Some([record, &[number]].concat()))),
     }
 }
 
@@ -50,6 +73,10 @@ pub struct World {
     /// How many of them must be there.
     pub durable: u64,
     attempt: u32,
+    /// Whether code with other types comes now and then.
+    pub migrating: bool,
+    /// What became of values, and the last entry before it.
+    migrations: Vec<(u64, u8)>,
 }
 
 impl World {
@@ -64,6 +91,8 @@ impl World {
             entries: Vec::new(),
             durable: 0,
             attempt: 0,
+            migrating: false,
+            migrations: Vec::new(),
         }
     }
 
@@ -91,12 +120,23 @@ impl World {
             lost_names: faults.lost_names,
             ..Faults::none()
         };
+        let new_code = self.migrating && self.random(3) > 0;
+        if new_code {
+            let number = self.migrations.len() as u8;
+            self.options.migrations.steps.push(migration(number));
+            let records = record_migration(number);
+            self.options.migrations.records.push(records);
+        }
         for patience in (0..4).rev() {
             if patience == 0 {
                 self.sim.set_faults(sound);
             }
             match self.open() {
                 Ok((group, recovered)) => {
+                    if new_code {
+                        let number = self.migrations.len() as u8;
+                        self.migrations.push((recovered.last_index.0, number));
+                    }
                     self.sim.set_faults(sound);
                     self.check_recovered(&group, &recovered)?;
                     self.sim.set_faults(faults);
@@ -135,7 +175,7 @@ impl World {
         let found: BTreeMap<_, _> = prepared
             .map(|p| ((p.partition, p.slot, p.txn), p.attempt))
             .collect();
-        let prepared = Outcome::of(&self.entries).prepared;
+        let prepared = Outcome::of(&self.entries, &self.migrations).prepared;
         let expected: BTreeMap<_, _> = prepared
             .iter()
             .map(|(txn, (attempt, _))| (*txn, *attempt))
@@ -148,7 +188,7 @@ impl World {
 
     /// Compares everything readable with the first `applied` entries.
     pub fn check_contents(&self, group: &Group<SimEnv>, applied: u64) -> Result<(), String> {
-        let expected = Outcome::of(&self.entries[..applied as usize]);
+        let expected = Outcome::of(&self.entries[..applied as usize], &self.migrations);
         for id in PARTITIONS {
             let partition = group.partition(id).map_err(|error| error.chain())?;
             for log in LOGS {
@@ -280,7 +320,7 @@ impl World {
 
     /// Works for a while. `Err` is a broken promise; a failing disk just ends the round.
     pub fn work(&mut self, group: &Group<SimEnv>) -> Result<(), String> {
-        let mut outcome = Outcome::of(&self.entries);
+        let mut outcome = Outcome::of(&self.entries, &self.migrations);
         for _ in 0..self.random(60) {
             let done = match self.random(10) {
                 0..=5 => self.append(group, &mut outcome),
@@ -312,6 +352,24 @@ impl World {
         self.sim.block_on(group.wait_durable(index))?;
         self.durable = self.durable.max(index.0);
         group.apply(index)
+    }
+
+    /// Lets code go that nothing is left for, in the order in which it came. True when all is done.
+    pub fn retire(&mut self, group: &Group<SimEnv>) -> bool {
+        let unfinished = PARTITIONS.iter().flat_map(|id| {
+            let partition = group.partition(*id).expect("a partition of this world");
+            let migrations = partition.store().migrations();
+            migrations.into_iter().filter(|found| found.bytes_left > 0)
+        });
+        let unfinished: Vec<String> = unfinished.map(|found| found.id).collect();
+        let migrations = &mut self.options.migrations;
+        while let Some(first) = migrations.steps.first()
+            && !unfinished.contains(&first.id)
+        {
+            let Migration { space, id, .. } = migrations.steps.remove(0);
+            migrations.retired.push((space, id));
+        }
+        migrations.steps.is_empty()
     }
 
     /// What ends a round.

@@ -26,6 +26,8 @@ pub(crate) struct Writer<'s, E: Env> {
     store: &'s Inner<E>,
     /// Nothing older exists.
     bottom: bool,
+    /// Rests now and then, as the pace of a space says.
+    paced: bool,
     open: Option<Builder<E>>,
     tables: Vec<Rc<Table>>,
 }
@@ -35,9 +37,16 @@ impl<'s, E: Env> Writer<'s, E> {
         Writer {
             store,
             bottom,
+            paced: false,
             open: None,
             tables: Vec::new(),
         }
+    }
+
+    /// For what is written again and has time.
+    pub fn paced(self) -> Writer<'s, E> {
+        let paced = true;
+        Writer { paced, ..self }
     }
 
     /// Adds one space: the range deletes of its layers and their merged entries.
@@ -54,10 +63,16 @@ impl<'s, E: Env> Writer<'s, E> {
             entered = true;
         }
         let mut turn = 0;
+        let mut rests = self.store.rests(space);
         while let Some((key, value)) = merge.next()? {
             if value.is_none() && (self.bottom || planted(Mutant::DeletesDroppedAboveBottom)) {
                 continue;
             }
+            let new = match value {
+                Some(value) if !planted(Mutant::MergedNotMigrated) => merge.present(key, value)?,
+                _ => None,
+            };
+            rests.migrated += u64::from(new.is_some());
             if self
                 .open
                 .as_ref()
@@ -71,15 +86,19 @@ impl<'s, E: Env> Writer<'s, E> {
                 builder.open_space(space, None);
                 entered = true;
             }
-            builder.add(key, value);
+            builder.add(key, new.as_deref().or(value));
             if builder.is_heavy() {
                 builder.write().await?;
             }
             turn += 1;
+            if self.paced {
+                rests.after_entry(self.store).await?;
+            }
             if turn % ENTRIES_PER_TURN == 0 {
                 self.store.env.yield_now().await;
             }
         }
+        self.store.note_migrated(space, rests.migrated);
         Ok(())
     }
 

@@ -55,6 +55,11 @@ impl<'a> Cursor<'a> {
         Ok(Some((entry.key, entry.value)))
     }
 
+    /// The table that is walked.
+    pub fn table(&self) -> u64 {
+        self.table.id
+    }
+
     /// The place of the last entry before `back`, which becomes the new `back`.
     fn step_back(&mut self) -> Result<usize, Error> {
         if self.stack.is_empty() {

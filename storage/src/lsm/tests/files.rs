@@ -8,6 +8,7 @@ use rama_wire::{Index, SpaceId};
 
 use super::model::IDENTITY;
 use super::{Model, Rng, Write};
+use crate::lsm::manifest::Manifest;
 use crate::lsm::{Error, Identity, Overlay, Read, Store, StoreOptions, WriteBatch};
 
 const DIR: &str = "/s";
@@ -74,7 +75,20 @@ fn the_bytes_of_tables_and_manifests_never_change() {
         "lsm_table_v1.bin",
         &read(&sim, process, "000000000002.table"),
     );
-    check_golden("lsm_manifest_v1.bin", &read(&sim, process, "MANIFEST"));
+    check_golden("lsm_manifest_v2.bin", &read(&sim, process, "MANIFEST"));
+}
+
+/// What an earlier version wrote is read.
+#[test]
+fn a_manifest_of_version_1_opens() {
+    let (sim, process) = world();
+    small(&sim, process);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/lsm_manifest_v1.bin");
+    let v1 = std::fs::read(path).unwrap();
+    let (_, old) = Manifest::parse(Path::new("v1"), &v1).unwrap();
+    let v2 = read(&sim, process, "MANIFEST");
+    let (_, new) = Manifest::parse(Path::new("v2"), &v2).unwrap();
+    assert_eq!(old, new);
 }
 
 /// Corruption is detected and named, never served.

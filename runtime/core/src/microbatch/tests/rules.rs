@@ -134,6 +134,7 @@ fn options(command: &Command<'_>) -> CoordinatorOptions {
         id: DEPOT,
         kind,
         policy,
+        twins: Vec::new(),
     }];
     if let Some(ms) = command.number("tick-ms") {
         let kind = SourceKind::Tick {
@@ -143,6 +144,7 @@ fn options(command: &Command<'_>) -> CoordinatorOptions {
             id: TICK,
             kind,
             policy,
+            twins: Vec::new(),
         });
     }
     let mut options = CoordinatorOptions::new(tasks, sources);

@@ -209,11 +209,13 @@ impl World {
                 id: DEPOT,
                 kind: depot,
                 policy,
+                twins: Vec::new(),
             },
             Source {
                 id: TICK,
                 kind: tick,
                 policy,
+                twins: Vec::new(),
             },
         ];
         let mut options = CoordinatorOptions::new(self.tasks.len() as u32, sources);

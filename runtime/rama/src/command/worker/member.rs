@@ -30,11 +30,11 @@ use rama_planner::ids::GroupId;
 use rama_planner::records::{WorkerDetails, WorkerPhase};
 use rama_planner::worker::End;
 use rama_runtime::options::Settings;
-use rama_runtime::{Definition, Error, Route, Worker};
+use rama_runtime::{Cluster, Definition, Error, ErrorKind, Route, Worker};
 use tokio::sync::{mpsc, watch};
 
 use super::{failed, interrupted};
-use crate::Module;
+use crate::{Module, client};
 
 /// Between two signs of life.
 const BEAT: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ const CONNECT_RETRY: Duration = Duration::from_secs(1);
 const EXIT_LEASE: i32 = 3;
 
 /// Runs the module's part of this process until it is told to stop.
-pub(super) fn run(module: impl Module, path: &Path) -> Result<(), Failure> {
+pub(super) fn run(module: Box<dyn Module>, path: &Path) -> Result<(), Failure> {
     let assignment = assignment::read(path, &module.name())?;
     logging::start(&config::Log {
         format: config::LogFormat::Json,
@@ -83,6 +83,7 @@ async fn serve(module: &dyn Module, assignment: Assignment) -> Result<(), Failur
         worker: Some(worker),
         control,
         open: BTreeSet::new(),
+        definition,
         launched: false,
         paused: Vec::new(),
     };
@@ -99,6 +100,23 @@ async fn connect(assignment: &Assignment) -> Result<Etcd, Failure> {
         match Etcd::connect(config.clone()).await {
             Ok(store) => return Ok(store),
             Err(error) => tracing::warn!(%error, "the metastore is not there yet"),
+        }
+        tokio::time::sleep(CONNECT_RETRY).await;
+    }
+}
+
+/// The way to other modules. The supervisor that started this process may be restarting.
+async fn others(assignment: &Assignment) -> Result<Cluster, Error> {
+    let security = assignment::security(assignment).map_err(|failure| {
+        let text = format!("{}; {}", failure.what, failure.hint);
+        Error::new(ErrorKind::Invalid, text)
+    })?;
+    let daemons = assignment.daemons.clone();
+    let config = client::of_worker((assignment.cluster, assignment.node), security, daemons);
+    loop {
+        match Cluster::connect(config.clone()).await {
+            Ok(cluster) => return Ok(cluster),
+            Err(error) => tracing::warn!(%error, "no daemon tells where other modules run"),
         }
         tokio::time::sleep(CONNECT_RETRY).await;
     }
@@ -149,6 +167,7 @@ struct Member {
     control: Control,
     /// Groups that this process leads.
     open: BTreeSet<GroupId>,
+    definition: Definition,
     launched: bool,
     paused: Vec<String>,
 }
@@ -219,7 +238,7 @@ impl Member {
         };
         let mut later = Vec::new();
         let launched = {
-            let mut launch = std::pin::pin!(worker.launch(module));
+            let mut launch = std::pin::pin!(self.begin(worker, module));
             let mut beat = tokio::time::interval(BEAT);
             loop {
                 tokio::select! {
@@ -249,6 +268,17 @@ impl Member {
             }
         }
         Ok(())
+    }
+
+    /// Finds the way to the modules that this one uses, if any, and runs the threads.
+    async fn begin(&self, worker: &Worker, module: &dyn Module) -> Result<(), Error> {
+        if !self.definition.mirrors.is_empty() {
+            let others = others(&self.assignment).await?;
+            let (following, definition) = (others.clone(), self.definition.clone());
+            tokio::spawn(async move { following.follow_mirrors(&definition).await });
+            worker.set_others(others);
+        }
+        worker.launch(module).await
     }
 
     async fn drain(&mut self) -> Result<(), Failure> {

@@ -1,0 +1,140 @@
+//! Checks the declared changes of stored values, and works out the types before each of them.
+//!
+//! Relies on the draft. What must stay true: the changes at one location join: each takes what the
+//! one before it gives, and the last gives what the schema says.
+
+use std::collections::BTreeMap;
+
+use super::draft::{DepotDraft, Draft, MigrationDraft, PStateDraft};
+use crate::definition::Fault;
+use crate::migration::{Location, MigrationDef};
+
+/// The migrations of each PState, in the order of their declaration.
+pub(super) fn check(
+    draft: &mut Draft,
+    faults: &mut Vec<Fault>,
+) -> BTreeMap<&'static str, Vec<MigrationDef>> {
+    let declared = std::mem::take(&mut draft.migrations);
+    let mut first = BTreeMap::new();
+    for migration in &declared {
+        let object = object(migration);
+        let key = (migration.at.pstate(), migration.id.clone());
+        if let Some(earlier) = first.insert(key, migration.place) {
+            faults.push(Fault {
+                object,
+                problem: "is declared twice".to_owned(),
+                fix: "give each change of a PState an id of its own".to_owned(),
+                place: migration.place,
+                first: Some(earlier),
+            });
+        }
+    }
+    let mut found: BTreeMap<&'static str, Vec<MigrationDef>> = BTreeMap::new();
+    // From the last to the first, so that the schema after each is known.
+    for migration in declared.into_iter().rev() {
+        let earlier = found.entry(migration.at.pstate()).or_default();
+        match definition(draft, &migration, earlier) {
+            Ok(definition) => earlier.push(definition),
+            Err((problem, fix)) => faults.push(Fault {
+                object: object(&migration),
+                problem,
+                fix,
+                place: migration.place,
+                first: None,
+            }),
+        }
+    }
+    found.values_mut().for_each(|steps| steps.reverse());
+    found
+}
+
+/// Changes of records join like those of values.
+pub(super) fn check_records(depots: &[DepotDraft], faults: &mut Vec<Fault>) {
+    for depot in depots {
+        let (steps, record) = (&depot.migrations, &depot.record);
+        let last = (&record.type_name, record.fingerprint);
+        let next = steps
+            .iter()
+            .skip(1)
+            .map(|step| (&step.from.name, step.from.fingerprint));
+        for (place, (step, wanted)) in steps.iter().zip(next.chain([last])).enumerate() {
+            let earlier = steps[..place].iter().find(|earlier| earlier.id == step.id);
+            let mut fault = |problem: String, fix: String| {
+                faults.push(Fault {
+                    object: format!("migration {:?} of {}", step.id, depot.name),
+                    problem,
+                    fix,
+                    place: step.place,
+                    first: earlier.map(|earlier| earlier.place),
+                });
+            };
+            if earlier.is_some() {
+                let fix = "give each change of a depot an id of its own".to_owned();
+                fault("is declared twice".to_owned(), fix);
+            }
+            if step.id.is_empty() {
+                let fix = "say what it changes, as in \"split\"".to_owned();
+                fault("has an empty id".to_owned(), fix);
+            }
+            if step.to.fingerprint != wanted.1 {
+                let (given, wanted) = (&step.to.name, wanted.0);
+                fault(
+                    format!("makes {given}, and {wanted} is what comes after it"),
+                    format!("let it make {wanted}, or declare the change from {given} behind it"),
+                );
+            }
+        }
+    }
+}
+
+fn object(migration: &MigrationDraft) -> String {
+    format!("migration {:?} of {}", migration.id, migration.at.pstate())
+}
+
+/// A migration, given those behind it, the nearest last. `Err`: what is wrong, and the fix.
+fn definition(
+    draft: &Draft,
+    migration: &MigrationDraft,
+    later: &[MigrationDef],
+) -> Result<MigrationDef, (String, String)> {
+    let name = migration.at.pstate();
+    let own = |pstate: &&PStateDraft| pstate.name == name && pstate.topology == migration.topology;
+    let Some(pstate) = draft.pstates.iter().find(own) else {
+        let topology = &draft.topologies[migration.topology].name;
+        return Err((
+            format!("changes a PState that topology {topology} does not declare"),
+            format!("call migrate on the topology that declares it with pstate({name})"),
+        ));
+    };
+    if migration.id.is_empty() {
+        let fix = "say what it changes, as in \"count plays\"".to_owned();
+        return Err(("has an empty id".to_owned(), fix));
+    }
+    let to = later.last().map_or(&pstate.schema, |next| &next.from);
+    let Some(location) = Location::of(to, &migration.at) else {
+        return Err((
+            "is for the value under one key".to_owned(),
+            "name all of them, with each_value() in the place of key(…) and at(…)".to_owned(),
+        ));
+    };
+    let mut from = to.clone();
+    let stored = location.value_mut(&mut from);
+    let stored = stored.expect("the location was found in this schema");
+    let (given, wanted) = (&migration.changing.new, &stored.desc);
+    if given.layout() != wanted.layout() {
+        let (given, wanted) = (given.name(), wanted.name());
+        return Err((
+            format!("makes {given}, and {wanted} is stored there after it"),
+            format!("let it make {wanted}, or declare the change from {given} behind it"),
+        ));
+    }
+    *stored = migration.changing.old.clone();
+    Ok(MigrationDef {
+        id: migration.id.clone(),
+        from,
+        to: to.clone(),
+        place: migration.place,
+        location,
+        change: migration.changing.change.clone(),
+    })
+}
