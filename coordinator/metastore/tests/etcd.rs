@@ -189,7 +189,7 @@ async fn watches_and_leases_come_back_or_are_told_lost_after_all_members_were_aw
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_member_is_passed_over() {
     let cluster = Cluster::start(3);
-    let store = cluster.connect().await;
+    let store = cluster.patient().await;
     let key = prefix("frozen");
     put(&store, &key, "0").await;
     for index in 0..3 {

@@ -110,6 +110,14 @@ impl Cluster {
             .unwrap()
     }
 
+    /// A client whose calls last as long as the test would wait: how soon a loaded machine elects a
+    /// leader is not what is tested.
+    pub async fn patient(&self) -> Etcd {
+        let mut config = EtcdConfig::new(self.endpoints());
+        config.request_timeout = PATIENCE;
+        Etcd::connect(config).await.unwrap()
+    }
+
     /// A client that gives up soon.
     pub async fn quick(&self) -> Etcd {
         let mut config = EtcdConfig::new(self.endpoints());
