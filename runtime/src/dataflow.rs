@@ -10,11 +10,14 @@ mod batch;
 mod combine;
 mod fused;
 mod grouped;
+mod groups;
 mod handling;
 mod join;
 mod joint;
+mod materialize;
 mod meet;
 mod mirrored;
+mod sides;
 mod steps;
 mod temporary;
 mod waiting;
@@ -42,7 +45,7 @@ pub use joint::{Closing, Entrance, Local, Turn};
 pub use steps::{Begin, Steps};
 pub use temporary::Temporary;
 
-pub(crate) use combine::Hook;
+pub(crate) use combine::{Combine, Hook};
 pub(crate) use handling::step;
 pub(crate) use joint::{Body, Joint};
 

@@ -19,7 +19,7 @@ use crate::status::MigrationStatus;
 use crate::topology_def::TopologyKind;
 
 /// Every exposed counter: name, unit, meaning.
-pub const NAMES: [(&str, &str, &str); 10] = [
+pub const NAMES: [(&str, &str, &str); 11] = [
     ("rama_appends", "records", "records accepted from clients"),
     (
         "rama_append_bytes",
@@ -27,6 +27,11 @@ pub const NAMES: [(&str, &str, &str); 10] = [
         "payload of records accepted from clients",
     ),
     ("rama_selects", "requests", "selects of clients answered"),
+    (
+        "rama_batch_spilled_bytes",
+        "bytes",
+        "rows of batches that waited on disk, since the start",
+    ),
     (
         "rama_depot_records",
         "records",
@@ -81,6 +86,8 @@ pub(crate) struct ThreadMetrics {
     pub(crate) appends: AtomicU64,
     pub(crate) append_bytes: AtomicU64,
     pub(crate) selects: AtomicU64,
+    /// Bytes of rows of batches that went to disk.
+    pub(crate) spilled_bytes: AtomicU64,
 }
 
 #[derive(Default)]

@@ -28,7 +28,7 @@ use rama_wire::{Index, SpaceId};
 use crate::category_queue::Queue;
 use crate::context::EventContext;
 use crate::failure::{EventFailure, guard};
-use crate::gather::{Reach, Slots};
+use crate::gather::{Left, Reach, Slots};
 #[cfg(any(test, feature = "mutants"))]
 use crate::message::Records;
 use crate::message::{Message, MicrobatchHop};
@@ -36,7 +36,7 @@ use crate::stage::{Origin, Outbox, Outgoing};
 use crate::task::Task;
 use crate::task_thread::Thread;
 use crate::waits::{self, Wait, Waited};
-use crate::{origin, system_keys};
+use crate::{origin, spill, system_keys};
 
 pub(crate) use coordinator::{Coordinating, CoordinatorEvent, run as run_coordinator};
 pub(crate) use source::run_tick_record;
@@ -118,7 +118,8 @@ pub(crate) async fn run<E: Env>(thread: Rc<Thread<E>>, me: Rc<Participating<E>>,
             driver.on_event(event);
             driver.handle_effects();
         }
-        if driver.step().await {
+        if let Some(at) = driver.step().await {
+            driver.lighten(at).await;
             driver.handle_effects();
             driver.thread.env.yield_now().await;
         } else {
@@ -338,36 +339,39 @@ impl<E: Env> Driver<E> {
             });
     }
 
-    /// Runs one piece of work; `false` when there is none.
-    async fn step(&mut self) -> bool {
+    /// Runs one piece of work, and answers to which attempt it belonged; `None` when there is none.
+    async fn step(&mut self) -> Option<Position> {
         if let Some(hop) = self.hops.pop_front() {
+            let at = hop.at;
             self.run_hop(hop);
-            return true;
+            return Some(at);
         }
-        if self.sources.is_some() {
+        if let Some(work) = &self.sources {
+            let at = work.at;
             self.run_slice().await;
-            return true;
+            return Some(at);
         }
-        if self.releasing.is_some() {
-            self.run_release();
-            return true;
+        if let Some(releasing) = &mut self.releasing {
+            let (at, next) = (releasing.at, releasing.left.pop());
+            self.run_release(at, next).await;
+            return Some(at);
         }
-        false
+        None
     }
 
-    fn run_release(&mut self) {
-        let Some(Releasing { at, left }) = &mut self.releasing else {
-            return;
-        };
-        let (at, next) = (*at, left.pop());
-        let thread = self.thread.clone();
-        let topology = &thread.layout.topologies[usize::from(self.me.topology)];
+    /// Lets go of a gathering, or of a part of it.
+    async fn run_release(&mut self, at: Position, next: Option<usize>) {
         let mut emitted = 0;
         if let Some(index) = next {
-            let gather = topology.gathers[index].gather.clone();
-            let (handle, out) = (&self.me.handle, &mut self.out);
-            match guard(|| gather.release(handle, origin::NOBODY, out)) {
-                Ok(()) => emitted = self.send_out(at),
+            match self.release(index).await {
+                Ok(left) => {
+                    emitted = self.send_out(at);
+                    if left == Left::More
+                        && let Some(releasing) = &mut self.releasing
+                    {
+                        releasing.left.push(index);
+                    }
+                }
                 Err(failure) => {
                     self.fail(at, failure);
                     if !self.machine.runs(at) {
@@ -382,6 +386,35 @@ impl<E: Env> Driver<E> {
         }
         self.machine
             .on_input(ParticipantInput::SourceRan { at, emitted, done });
+    }
+
+    async fn release(&mut self, index: usize) -> Result<Left, EventFailure> {
+        let thread = self.thread.clone();
+        let topology = &thread.layout.topologies[usize::from(self.me.topology)];
+        let gather = &topology.gathers[index].gather;
+        if self.me.handle.is_parted(gather.slot()) {
+            let mut slots = self.me.handle.swap_slots(Slots::default());
+            let settled = spill::settle(&thread, &mut slots, gather.slot()).await;
+            self.me.handle.swap_slots(slots);
+            settled?;
+        }
+        let (handle, out) = (&self.me.handle, &mut self.out);
+        guard(|| gather.release(handle, origin::NOBODY, out))
+    }
+
+    /// Moves rows to disk that wait and take more memory than they may, and removes those that nobody
+    /// waits for.
+    async fn lighten(&mut self, at: Position) {
+        spill::sweep(&self.thread).await;
+        if !self.me.handle.is_heavy(self.thread.rows_budget()) {
+            return;
+        }
+        let mut slots = self.me.handle.swap_slots(Slots::default());
+        let lightened = spill::lighten(&self.thread, &mut slots).await;
+        self.me.handle.swap_slots(slots);
+        if let Err(failure) = lightened {
+            self.fail(at, failure);
+        }
     }
 
     fn run_hop(&mut self, hop: MicrobatchHop) {

@@ -23,9 +23,10 @@ use rama_storage::lsm::WriteBatch;
 
 use crate::category_queue::Queue;
 use crate::failure::{EventFailure, guard};
-use crate::gather::{Reach, Slots};
+use crate::gather::{Gather, Left, Reach, SlotIndex, Slots};
 use crate::layout::QueryLayout;
 use crate::message::{Message, Reply};
+use crate::spill;
 use crate::stage::{Batch, EncodedItem, Origin, Outbox, Outgoing, StageIndex};
 use crate::task::Task;
 use crate::task_thread::Thread;
@@ -66,6 +67,9 @@ pub(crate) enum QueryMessage {
     Over,
 }
 
+/// An invocation of a query, on a task.
+type At = (u32, u16, Invocation);
+
 /// What there is to do for queries on a thread.
 pub(crate) enum Work {
     /// A client or a topology asks.
@@ -81,6 +85,13 @@ pub(crate) enum Work {
         invocation: Invocation,
         message: QueryMessage,
     },
+    /// What was gathered at a level has not gone on in whole: it does, from a gathering on.
+    GoOn {
+        at: At,
+        level: u16,
+        from: usize,
+        work: u64,
+    },
 }
 
 /// The queries of one task thread.
@@ -90,6 +101,8 @@ pub(crate) struct Queries<E: Env> {
     tasks: Vec<OnTask<E>>,
     out: RefCell<Outbox>,
     homes: RefCell<Homes>,
+    /// Whose rows take more memory than they may.
+    heavy: Cell<Option<At>>,
     /// Nothing is too late before this. Often it is earlier than need be, for to look at all that is
     /// open with every message would make each of a thousand queries a thousand times slower.
     due: Cell<Option<Tick>>,
@@ -126,6 +139,7 @@ impl<E: Env> Queries<E> {
             tasks: on_tasks.map(on_task).collect(),
             out: RefCell::new(Outbox::tracked(tasks, seed)),
             homes: RefCell::default(),
+            heavy: Cell::new(None),
             due: Cell::new(None),
         }
     }
@@ -189,13 +203,17 @@ pub(crate) async fn serve<E: Env>(thread: Rc<Thread<E>>) {
         }
         expire(&thread);
         if let Some(work) = thread.queries.work.pop() {
-            handle(&thread, work);
+            handle(&thread, work).await;
         }
+        if let Some(at) = thread.queries.heavy.take() {
+            lighten(&thread, at).await;
+        }
+        spill::sweep(&thread).await;
         thread.env.yield_now().await;
     }
 }
 
-fn handle<E: Env>(thread: &Rc<Thread<E>>, work: Work) {
+async fn handle<E: Env>(thread: &Rc<Thread<E>>, work: Work) {
     match work {
         Work::Invoke {
             task,
@@ -203,6 +221,12 @@ fn handle<E: Env>(thread: &Rc<Thread<E>>, work: Work) {
             args,
             reply,
         } => home::begin(thread, (task, query), &args, reply),
+        Work::GoOn {
+            at,
+            level,
+            from,
+            work,
+        } => release(thread, at, (level, from), work).await,
         Work::Message {
             task,
             query,
@@ -215,9 +239,14 @@ fn handle<E: Env>(thread: &Rc<Thread<E>>, work: Work) {
                     let stage = thread.layout.queries[usize::from(query)].stages
                         [usize::from(stage.0)]
                     .clone();
-                    run_event(thread, at, 0, |task, out| stage.run(task, batch, out));
+                    run_event(thread, at, |task, out| {
+                        stage.run(task, batch, out);
+                        0
+                    });
                 }
-                QueryMessage::Release { level, work } => release(thread, at, level, work),
+                QueryMessage::Release { level, work } => {
+                    release(thread, at, (level, 0), work).await;
+                }
                 QueryMessage::Ran { edges } => {
                     home::on_ran(thread, (query, invocation), edges, Vec::new());
                 }
@@ -235,8 +264,9 @@ fn handle<E: Env>(thread: &Rc<Thread<E>>, work: Work) {
     }
 }
 
-/// Lets go of what was gathered at a level on this task, as one event.
-fn release<E: Env>(thread: &Rc<Thread<E>>, at: (u32, u16, Invocation), level: u16, work: u64) {
+/// Lets go of what was gathered at a level on this task, from one of its gatherings on, as one event;
+/// of many rows some go on, and the rest as other events.
+async fn release<E: Env>(thread: &Rc<Thread<E>>, at: At, (level, from): (u16, usize), work: u64) {
     let (task, query, invocation) = at;
     let layout = thread.layout.clone();
     let gathers = layout.queries[usize::from(query)].gathers.iter();
@@ -248,22 +278,74 @@ fn release<E: Env>(thread: &Rc<Thread<E>>, at: (u32, u16, Invocation), level: u1
         };
         gather.level == level && reached
     });
-    let here: Vec<_> = here.map(|gather| gather.gather.clone()).collect();
-    run_event(thread, at, work, |task, out| {
-        for gather in &here {
-            gather.release(task, invocation.origin(), out);
-        }
+    let here: Vec<_> = here.skip(from).map(|gather| &gather.gather).collect();
+    let slots = here.iter().map(|gather| gather.slot()).collect();
+    if let Err(failure) = settle(thread, at, slots).await {
+        return tell_failure(thread, (query, invocation), task, &failure);
+    }
+    let next = thread.env.random_u64().max(1);
+    let mut rest = None;
+    let ran = run_event(thread, at, |task, out| {
+        let whole = |gather: &&&Arc<dyn Gather>| {
+            gather.release(task, invocation.origin(), out) == Left::Nothing
+        };
+        let done = here.iter().take_while(whole).count();
+        rest = (done < here.len()).then_some(from + done);
+        work ^ rest.map_or(0, |_| next)
     });
+    if let (true, Some(from)) = (ran, rest) {
+        let work = next;
+        thread.queries.push(Work::GoOn {
+            at,
+            level,
+            from,
+            work,
+        });
+    }
 }
 
-/// Runs code of a query on a task, sends what it emitted and tells its home. `consumed` is the work
-/// that the items themselves do not name.
+/// Moves the rest of the rows of some gatherings to where the others are.
+async fn settle<E: Env>(
+    thread: &Rc<Thread<E>>,
+    (task, _, invocation): At,
+    of: Vec<SlotIndex>,
+) -> Result<(), EventFailure> {
+    let kept = &thread.on_queries(task).kept;
+    let parted = |kept: &Kept| of.iter().any(|slot| kept.slots.is_parted(*slot));
+    if !kept.borrow().get(&invocation).is_some_and(parted) {
+        return Ok(());
+    }
+    let Some(mut kept_here) = kept.borrow_mut().remove(&invocation) else {
+        return Ok(());
+    };
+    for slot in of {
+        spill::settle(thread, &mut kept_here.slots, slot).await?;
+    }
+    kept.borrow_mut().insert(invocation, kept_here);
+    Ok(())
+}
+
+/// Moves rows of an invocation to disk until they take no more memory than they may.
+async fn lighten<E: Env>(thread: &Rc<Thread<E>>, (task, query, invocation): At) {
+    let kept = &thread.on_queries(task).kept;
+    let Some(mut heavy) = kept.borrow_mut().remove(&invocation) else {
+        return;
+    };
+    match spill::lighten(thread, &mut heavy.slots).await {
+        Ok(()) => {
+            kept.borrow_mut().insert(invocation, heavy);
+        }
+        Err(failure) => tell_failure(thread, (query, invocation), task, &failure),
+    }
+}
+
+/// Runs code of a query on a task, sends what it emitted and tells its home, and answers whether it
+/// succeeded. `run` answers with the work it did and left that the items themselves do not name.
 fn run_event<E: Env>(
     thread: &Rc<Thread<E>>,
-    (task, query, invocation): (u32, u16, Invocation),
-    consumed: u64,
-    run: impl FnOnce(&Task, &mut Outbox),
-) {
+    (task, query, invocation): At,
+    run: impl FnOnce(&Task, &mut Outbox) -> u64,
+) -> bool {
     let on_task = thread.on_queries(task);
     let out = &mut *thread.queries.out.borrow_mut();
     let kept = on_task.kept.borrow_mut().remove(&invocation);
@@ -272,11 +354,18 @@ fn run_event<E: Env>(
         .handle
         .swap_slots(kept.map(|kept| kept.slots).unwrap_or_default());
     let ran = guard(|| run(&on_task.handle, out));
-    let slots = on_task.handle.swap_slots(Slots::default());
+    let mut slots = on_task.handle.swap_slots(Slots::default());
     let at = (query, invocation);
-    if let Err(failure) = ran {
-        out.clear();
-        return tell_failure(thread, at, task, &failure);
+    let work = match ran {
+        Ok(work) => work,
+        Err(failure) => {
+            out.clear();
+            tell_failure(thread, at, task, &failure);
+            return false;
+        }
+    };
+    if slots.heavy(thread.rows_budget()).is_some() {
+        thread.queries.heavy.set(Some((task, query, invocation)));
     }
     if !slots.is_empty() {
         let until = thread.env.now().after(thread.tuning().query_timeout);
@@ -294,7 +383,8 @@ fn run_event<E: Env>(
             attempted: "append records of a query".to_owned(),
             cause: format!("{error:#}"),
         };
-        return tell_failure(thread, at, task, &failure);
+        tell_failure(thread, at, task, &failure);
+        return false;
     }
     for wait in out.take_waits() {
         start_wait(thread, at, task, wait);
@@ -303,15 +393,14 @@ fn run_event<E: Env>(
         let message = QueryMessage::Hop { stage, batch };
         send(thread, at, task, message);
     }
-    let edges = out
-        .drain_acks()
-        .fold(consumed, |edges, ack| edges ^ ack.edges);
+    let edges = out.drain_acks().fold(work, |edges, ack| edges ^ ack.edges);
     let answers = out.take_answers();
     if thread.layout.thread_of(invocation.home) == thread.index {
         home::on_ran(thread, at, edges, answers);
     } else {
         send(thread, at, invocation.home, QueryMessage::Ran { edges });
     }
+    true
 }
 
 /// A value goes on when its future is done, as if it came from another task.

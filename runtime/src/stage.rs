@@ -418,6 +418,13 @@ impl Outbox {
         self.current
     }
 
+    /// Names the record whose value author code gets next, to the task and for failures.
+    #[inline]
+    pub(crate) fn name(&mut self, task: &Task, origin: Origin) {
+        task.set_origin(origin.record);
+        self.current = origin;
+    }
+
     /// Drops everything not yet taken: the batch it belongs to failed.
     pub fn clear(&mut self) {
         self.outgoing.clear();

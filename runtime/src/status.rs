@@ -46,6 +46,9 @@ pub struct ModuleStatus {
     pub append_bytes: u64,
     /// Selects of clients answered since the start.
     pub selects: u64,
+    /// Bytes of rows of batches that waited on disk, since the start.
+    #[serde(default)]
+    pub spilled_bytes: u64,
 }
 
 /// One depot.
@@ -157,6 +160,7 @@ pub(crate) fn of(layout: &Layout, metrics: &ModuleMetrics, running: bool) -> Mod
         appends: sum(|thread| thread.appends.load(Relaxed)),
         append_bytes: sum(|thread| thread.append_bytes.load(Relaxed)),
         selects: sum(|thread| thread.selects.load(Relaxed)),
+        spilled_bytes: sum(|thread| thread.spilled_bytes.load(Relaxed)),
     }
 }
 

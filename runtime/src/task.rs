@@ -13,6 +13,7 @@ use rama_wire::{LogId, Record};
 use crate::access::Access;
 use crate::gather::{SlotIndex, Slots};
 use crate::handlers::Handler;
+use crate::rows::Rows;
 
 /// The task an event runs on, and what the event may do there.
 ///
@@ -122,6 +123,26 @@ impl Task {
     pub(crate) fn put_slot<T: 'static>(&self, index: SlotIndex, value: T) {
         let mut slots = self.slots.borrow_mut();
         slots.get_or_insert_default().put(index, value);
+    }
+
+    /// Puts the rows of a slot in.
+    pub(crate) fn put_rows(&self, index: SlotIndex, rows: impl Rows) {
+        let mut slots = self.slots.borrow_mut();
+        slots.get_or_insert_default().put_rows(index, rows);
+    }
+
+    /// Whether rows of a slot take more memory than `budget` bytes.
+    pub(crate) fn is_heavy(&self, budget: usize) -> bool {
+        let mut slots = self.slots.borrow_mut();
+        slots
+            .as_mut()
+            .is_some_and(|slots| slots.heavy(budget).is_some())
+    }
+
+    /// Whether the rows of a slot lie on disk in part.
+    pub(crate) fn is_parted(&self, index: SlotIndex) -> bool {
+        let slots = self.slots.borrow();
+        slots.as_ref().is_some_and(|slots| slots.is_parted(index))
     }
 
     /// A task of its own for code that outlives an event, over the same access.

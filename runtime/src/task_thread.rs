@@ -19,6 +19,7 @@ use futures_util::future::{AbortHandle, Abortable};
 use rama_core::ids::SourceId;
 use rama_core::microbatch::CoordinatorInput;
 use rama_io::{Category, Env, Receiver, Transport};
+use rama_storage::lsm::scratch::Scratch;
 use rama_storage::{Appended, Entry, Group, Op, Partition};
 use rama_wire::{Index, LogId, SpaceId};
 
@@ -67,6 +68,8 @@ pub(crate) struct Thread<E: Env> {
     pub(crate) grown: RefCell<Vec<(u32, u16)>>,
     /// What the options come to now.
     tuning: RefCell<Arc<Tuning>>,
+    /// Where rows of batches wait that are too many for memory.
+    pub(crate) scratch: Scratch<E>,
     group: Group<E>,
     peers: Arc<[Arc<dyn Post>]>,
     clients: Queue<ClientRequest>,
@@ -134,6 +137,11 @@ impl<E: Env> Thread<E> {
     /// What the options come to now. Not to be kept over an `await`.
     pub(crate) fn tuning(&self) -> Ref<'_, Tuning> {
         Ref::map(self.tuning.borrow(), |tuning| &**tuning)
+    }
+
+    /// How much memory the rows may take that wait on one task at one step of a batch.
+    pub(crate) fn rows_budget(&self) -> usize {
+        self.tuning().batch_memory as usize / self.tasks.len().max(1)
     }
 
     /// Says, of an event that begins now, whether it has taken its time.

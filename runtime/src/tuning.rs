@@ -11,10 +11,11 @@ use std::time::Duration;
 use rama_core::ids::SourceId;
 use rama_core::microbatch::{CoordinatorLimits, Portion};
 use rama_core::options::{
-    DEPOT_MAX_FETCH, DEPOT_TRIM_INTERVAL, EVENT_CATEGORY_PROPORTIONS, EVENT_TARGET_MILLIS,
-    FOREIGN_TIMEOUT, Level, MICROBATCH_MIGRATION_BATCH, MICROBATCH_MIGRATION_SECOND, Objects,
-    PROXY_LIMIT, QUERY_TIMEOUT, REACTIVITY_QUEUE_LIMIT, SELECT_PAGE_SIZE, STREAM_EVENTS_PER_BATCH,
-    STREAM_MIGRATION_BATCH, STREAM_MIGRATION_SECOND, Settings, TopologyKind as OptionKind,
+    BATCH_MEMORY, DEPOT_MAX_FETCH, DEPOT_TRIM_INTERVAL, EVENT_CATEGORY_PROPORTIONS,
+    EVENT_TARGET_MILLIS, FOREIGN_TIMEOUT, Level, MICROBATCH_MIGRATION_BATCH,
+    MICROBATCH_MIGRATION_SECOND, Objects, PROXY_LIMIT, QUERY_TIMEOUT, REACTIVITY_QUEUE_LIMIT,
+    SELECT_PAGE_SIZE, STREAM_EVENTS_PER_BATCH, STREAM_MIGRATION_BATCH, STREAM_MIGRATION_SECOND,
+    Settings, TopologyKind as OptionKind,
 };
 use rama_core::stream::TrackerLimits;
 use rama_io::CategoryShares;
@@ -33,6 +34,8 @@ pub(crate) struct Tuning {
     pub(crate) shares: CategoryShares,
     /// After so long a query is given up.
     pub(crate) query_timeout: Duration,
+    /// What the rows that wait at one step of a batch may take, in bytes.
+    pub(crate) batch_memory: u64,
     /// How long other modules are waited for.
     pub(crate) foreign_timeout: Duration,
     /// By topology.
@@ -92,6 +95,7 @@ impl Tuning {
             event_target: Duration::from_millis(target),
             shares: shares(settings),
             query_timeout: Duration::from_millis(settings.whole(&QUERY_TIMEOUT, &Level::Module)),
+            batch_memory: settings.whole(&BATCH_MEMORY, &Level::Module),
             foreign_timeout: Duration::from_millis(
                 settings.whole(&FOREIGN_TIMEOUT, &Level::Module),
             ),

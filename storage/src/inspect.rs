@@ -42,7 +42,8 @@ pub struct GroupReport {
 pub struct FileReport {
     /// Where it is.
     pub path: PathBuf,
-    /// What its name says it is: superblock, segment, manifest, table or other.
+    /// What its name says it is: superblock, segment, manifest, table, scratch (rows that a running
+    /// batch keeps for itself) or other.
     pub kind: &'static str,
     /// What is known of it in one word, such as sealed, open, empty, torn, whole, leftover.
     pub state: &'static str,
@@ -153,6 +154,12 @@ fn group(dir: &Path) -> Result<GroupReport> {
             let owner = cluster.zip(partition.parse().ok());
             let owner = owner.map(|(cluster, partition)| lsm::Identity { cluster, partition });
             lsm::inspect::inspect(&child, owner, &mut files)?;
+        } else if name == lsm::scratch::DIR {
+            for file in &self::children(&child)? {
+                let mut report = other(file)?;
+                report.kind = "scratch";
+                files.push(report);
+            }
         } else if name != superblock::NAME {
             files.push(other(&child)?);
         }

@@ -9,7 +9,8 @@
 //!
 //! Reading order: `batch` (what is written), `layer` (one ordered map in memory), `overlay`,
 //! `memtable`, `table` (one sorted file), `run`, `merge`, `levels` (all layers of a moment),
-//! `store`, `flush`, `compaction`, `manifest`; `migration` and `rewrite` (values that change type).
+//! `store`, `flush`, `compaction`, `manifest`; `migration` and `rewrite` (values that change type);
+//! `scratch` (sorted files of one process).
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -30,6 +31,7 @@ mod ranges;
 mod read;
 mod rewrite;
 mod run;
+pub mod scratch;
 mod snapshot;
 mod store;
 mod table;

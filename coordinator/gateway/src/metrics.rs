@@ -177,6 +177,7 @@ struct Engine {
     appends: Family<ByModule, Counter>,
     append_bytes: Family<ByModule, Counter>,
     selects: Family<ByModule, Counter>,
+    spilled: Family<ByModule, Counter>,
     records: Family<ByDepot, Gauge>,
     appended: Family<ByDepot, Counter>,
     processed: Family<ByTopology, Counter>,
@@ -214,6 +215,9 @@ impl Engine {
         self.selects
             .get_or_create(&by_module)
             .inc_by(module.selects);
+        self.spilled
+            .get_or_create(&by_module)
+            .inc_by(module.spilled_bytes);
         for depot in &module.depots {
             let label = ByDepot {
                 module: name.clone(),
@@ -261,6 +265,11 @@ impl Engine {
         let bytes = "Bytes of records accepted from clients";
         all.register("append_bytes", bytes, self.append_bytes);
         all.register("selects", "Selects of clients answered", self.selects);
+        all.register(
+            "batch_spilled_bytes",
+            "Rows of batches that waited on disk",
+            self.spilled,
+        );
         all.register("depot_records", "Records that can be read", self.records);
         all.register(
             "depot_appended_records",

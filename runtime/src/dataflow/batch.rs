@@ -1,4 +1,4 @@
-//! Steps that wait for all values: aggregations and materializations, in microbatches and queries.
+//! Aggregations of all values into one, in microbatches and queries.
 //!
 //! Relies on `gather` for the wait and on `aggregate` for what is made of the values. What must stay
 //! true: a gathering is let go when nothing before it is left to run on any task (spec F-21), on every
@@ -11,7 +11,7 @@ use super::combine::{Combine, Joined};
 use super::fused::{IntoSink, Sink};
 use super::{Begin, Entrance, Flow, Joint, Local, Steps, Updated, close};
 use crate::aggregate::{Aggregator, Aggs, Stored};
-use crate::gather::{Gather, SlotIndex};
+use crate::gather::{Gather, Left, SlotIndex};
 use crate::graph::{NodeKind, Place};
 use crate::pstate::LocalPState;
 use crate::setup::Chain;
@@ -82,26 +82,6 @@ where
         Updated::new(Flow::begin(next))
     }
 
-    /// Keeps all values in memory on their tasks until every one of them is there, on all tasks; then
-    /// goes on with them where they are (spec F-33).
-    #[track_caller]
-    pub fn materialize(self) -> Flow<K, Local<T>, Begin, T> {
-        let Flow {
-            steps, mut chain, ..
-        } = self;
-        chain.node(
-            NodeKind::Materialize,
-            std::any::type_name::<T>(),
-            Place::of_caller(),
-        );
-        let slot = chain.slot();
-        let (then, mut next) = chain.joint::<T>();
-        next.gathered_with(None);
-        close::<In, S, _>(chain, steps, IntoSink(Keep(slot)));
-        next.gather(Arc::new(Kept { slot, then }));
-        Flow::begin(next)
-    }
-
     /// Closes the chain into a slot of one state; what is next begins when it is let go.
     fn whole<U: 'static, A: Aggregator<T>>(
         self,
@@ -148,11 +128,11 @@ struct AddWhole<A> {
 }
 
 impl<T: 'static, A: Aggregator<T>> Sink<T> for AddWhole<A> {
-    fn drain(&self, task: &Task, items: Vec<Item<T>>, _: &mut Outbox) {
+    fn drain(&self, task: &Task, items: Vec<Item<T>>, out: &mut Outbox) {
         let state = task.take_slot(self.slot);
         let mut state = state.unwrap_or_else(|| self.agg.zero());
         for item in items {
-            task.set_origin(item.origin.record);
+            out.name(task, item.origin);
             self.agg.add(&mut state, &item.value);
         }
         task.put_slot(self.slot, state);
@@ -167,10 +147,11 @@ struct MergeWhole<T, A> {
 }
 
 impl<T: 'static, A: Aggregator<T>> Sink<A::State> for MergeWhole<T, A> {
-    fn drain(&self, task: &Task, items: Vec<Item<A::State>>, _: &mut Outbox) {
+    fn drain(&self, task: &Task, items: Vec<Item<A::State>>, out: &mut Outbox) {
         let state = task.take_slot(self.slot);
         let mut state = state.unwrap_or_else(|| self.agg.zero());
         for item in items {
+            out.name(task, item.origin);
             self.agg.merge(&mut state, item.value);
         }
         task.put_slot(self.slot, state);
@@ -184,9 +165,10 @@ struct CombineWhole<A> {
 }
 
 impl<T: 'static, A: Aggregator<T>> Combine<T> for CombineWhole<A> {
-    fn combine(&self, items: Vec<Item<T>>) -> (StageIndex, Batch) {
+    fn combine(&self, items: Vec<Item<T>>, current: &mut Origin) -> (StageIndex, Batch) {
         let (mut joined, mut state) = (Joined::new(), self.agg.zero());
         for item in items {
+            *current = item.origin;
             joined.add(&item);
             self.agg.add(&mut state, &item.value);
         }
@@ -202,11 +184,16 @@ struct Whole<T, A: Aggregator<T>> {
 }
 
 impl<T: 'static, A: Aggregator<T>> Gather for Whole<T, A> {
-    fn release(&self, task: &Task, origin: Origin, out: &mut Outbox) {
+    fn slot(&self) -> SlotIndex {
+        self.slot
+    }
+
+    fn release(&self, task: &Task, origin: Origin, out: &mut Outbox) -> Left {
         let state = task.take_slot(self.slot);
         let state = state.unwrap_or_else(|| self.agg.zero());
         let value = self.agg.finish(state);
         self.then.run(task, vec![Item::of(origin, value)], out);
+        Left::Nothing
     }
 }
 
@@ -219,15 +206,20 @@ struct WholeInto<T, A: Stored<T>> {
 }
 
 impl<T: 'static, A: Stored<T>> Gather for WholeInto<T, A> {
-    fn release(&self, task: &Task, origin: Origin, out: &mut Outbox) {
+    fn slot(&self) -> SlotIndex {
+        self.slot
+    }
+
+    fn release(&self, task: &Task, origin: Origin, out: &mut Outbox) -> Left {
         let Some(state) = task.take_slot::<A::State>(self.slot) else {
-            return;
+            return Left::Nothing;
         };
         let path = self.pstate.root();
         if let Some(value) = continued(&*self.agg, path.get(task), state) {
             path.set(task, value.clone());
             self.then.run(task, vec![Item::of(origin, value)], out);
         }
+        Left::Nothing
     }
 }
 
@@ -246,28 +238,4 @@ pub(super) fn continued<T, A: Stored<T>>(
         }
     };
     agg.store(state)
-}
-
-/// Keeps values in a slot.
-struct Keep(SlotIndex);
-
-impl<T: 'static> Sink<T> for Keep {
-    fn drain(&self, task: &Task, mut items: Vec<Item<T>>, _: &mut Outbox) {
-        let mut kept: Vec<Item<T>> = task.take_slot(self.0).unwrap_or_default();
-        kept.append(&mut items);
-        task.put_slot(self.0, kept);
-    }
-}
-
-/// Lets them go on, under their own records.
-struct Kept<T> {
-    slot: SlotIndex,
-    then: Joint<T>,
-}
-
-impl<T: 'static> Gather for Kept<T> {
-    fn release(&self, task: &Task, _: Origin, out: &mut Outbox) {
-        let kept: Vec<Item<T>> = task.take_slot(self.slot).unwrap_or_default();
-        self.then.run(task, kept, out);
-    }
 }

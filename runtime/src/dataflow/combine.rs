@@ -11,7 +11,8 @@ use crate::stage::{Batch, Item, Origin, StageIndex};
 
 /// Makes the items of one lane into fewer, for a stage that takes those.
 pub(crate) trait Combine<T>: Send + Sync {
-    fn combine(&self, items: Vec<Item<T>>) -> (StageIndex, Batch);
+    /// `current` is told whose value author code looks at, for its failure.
+    fn combine(&self, items: Vec<Item<T>>, current: &mut Origin) -> (StageIndex, Batch);
 }
 
 /// Set when what follows a partitioner combines.

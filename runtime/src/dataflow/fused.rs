@@ -45,7 +45,7 @@ impl<T: Record + Send, R: Router<T>> Exit<T> for To<R, T> {
 
     fn close(&self, _: &Task, fan: Fan<'_, T>) {
         match self.combine.get() {
-            Some(combine) => fan.finish_with(&|items| combine.combine(items)),
+            Some(combine) => fan.finish_with(combine),
             None => fan.finish(),
         }
     }

@@ -4,7 +4,6 @@
 //! one task, and each key comes out once (spec ); the order of groups is that of their keys.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -13,13 +12,15 @@ use rama_wire::{Key, Record};
 use super::batch::continued;
 use super::combine::{Combine, Joined};
 use super::fused::{IntoSink, Sink};
+use super::groups::{Groups, let_go};
 use super::{Begin, Entrance, Flow, Joint, Local, Steps, close};
 use crate::aggregate::{Aggregator, Aggs, Stored};
-use crate::gather::{Gather, SlotIndex};
+use crate::gather::{Gather, Left, SlotIndex};
 use crate::graph::{NodeKind, Place};
 use crate::partition::{Custom, KeyOf};
 use crate::path::ValuePath;
 use crate::pstate::LocalPState;
+use crate::rows::Waiting;
 use crate::schema::{Map, Tracking};
 use crate::setup::Chain;
 use crate::stage::{Batch, Item, Origin, Outbox, StageIndex};
@@ -76,9 +77,6 @@ where
         }
     }
 }
-
-/// The groups of a slot, by encoded key.
-type Groups<Q, St> = BTreeMap<Vec<u8>, (Q, St)>;
 
 impl<K, T, Q, F> Grouped<K, T, F>
 where
@@ -202,21 +200,23 @@ struct AddByKey<A, F> {
 
 impl<T, Q, A, F> Sink<T> for AddByKey<A, F>
 where
-    T: 'static,
+    T: Record,
     Q: Key + Record + Send,
     A: Aggregator<T>,
     F: Fn(&T) -> Q + Send + Sync + 'static,
 {
-    fn drain(&self, task: &Task, items: Vec<Item<T>>, _: &mut Outbox) {
-        let mut groups: Groups<Q, A::State> = task.take_slot(self.slot).unwrap_or_default();
+    fn drain(&self, task: &Task, items: Vec<Item<T>>, out: &mut Outbox) {
+        let mut waiting: Waiting<Groups<T, Q, A>> = task.take_slot(self.slot).unwrap_or_default();
+        let rows_wait = !A::COMBINES && waiting.is_on_disk();
         for item in items {
-            task.set_origin(item.origin.record);
+            out.name(task, item.origin);
             let key = (self.key)(&item.value);
-            let group = groups.entry(key.key_bytes());
-            let (_, state) = group.or_insert_with(|| (key, self.agg.zero()));
-            self.agg.add(state, &item.value);
+            match rows_wait {
+                true => waiting.memory.keep(&key, item),
+                false => waiting.memory.add(&self.agg, key, &item.value),
+            }
         }
-        task.put_slot(self.slot, groups);
+        task.put_rows(self.slot, waiting);
     }
 }
 
@@ -229,22 +229,18 @@ struct MergeByKey<T, Q, A> {
 
 impl<T, Q, A> Sink<(Q, A::State)> for MergeByKey<T, Q, A>
 where
-    T: 'static,
+    T: Record,
     Q: Key + Record + Send,
     A: Aggregator<T>,
 {
-    fn drain(&self, task: &Task, items: Vec<Item<(Q, A::State)>>, _: &mut Outbox) {
-        let mut groups: Groups<Q, A::State> = task.take_slot(self.slot).unwrap_or_default();
+    fn drain(&self, task: &Task, items: Vec<Item<(Q, A::State)>>, out: &mut Outbox) {
+        let mut waiting: Waiting<Groups<T, Q, A>> = task.take_slot(self.slot).unwrap_or_default();
         for item in items {
+            out.name(task, item.origin);
             let (key, part) = item.value;
-            match groups.entry(key.key_bytes()) {
-                Entry::Vacant(group) => {
-                    group.insert((key, part));
-                }
-                Entry::Occupied(mut group) => self.agg.merge(&mut group.get_mut().1, part),
-            }
+            waiting.memory.merge(&self.agg, key, part);
         }
-        task.put_slot(self.slot, groups);
+        task.put_rows(self.slot, waiting);
     }
 }
 
@@ -262,9 +258,10 @@ where
     A: Aggregator<T>,
     F: Fn(&T) -> Q + Send + Sync + 'static,
 {
-    fn combine(&self, items: Vec<Item<T>>) -> (StageIndex, Batch) {
+    fn combine(&self, items: Vec<Item<T>>, current: &mut Origin) -> (StageIndex, Batch) {
         let mut groups = BTreeMap::new();
         for item in items {
+            *current = item.origin;
             let key = (self.key)(&item.value);
             let group = groups.entry(key.key_bytes());
             let (_, joined, state) = group.or_insert_with(|| (key, Joined::new(), self.agg.zero()));
@@ -286,17 +283,22 @@ struct ByKey<T, Q, A: Aggregator<T>> {
 
 impl<T, Q, A> Gather for ByKey<T, Q, A>
 where
-    T: 'static,
+    T: Record,
     Q: Key + Record + Send,
     A: Aggregator<T>,
 {
-    fn release(&self, task: &Task, origin: Origin, out: &mut Outbox) {
-        let groups: Groups<Q, A::State> = task.take_slot(self.slot).unwrap_or_default();
-        let results = groups.into_values().map(|(key, state)| {
+    fn slot(&self) -> SlotIndex {
+        self.slot
+    }
+
+    fn release(&self, task: &Task, origin: Origin, out: &mut Outbox) -> Left {
+        let (groups, left) = let_go(task, self.slot, &*self.agg);
+        let results = groups.into_iter().map(|(key, state)| {
             let result = self.agg.finish(state);
             Item::of(origin, (key, result))
         });
         self.then.run(task, results.collect(), out);
+        left
     }
 }
 
@@ -310,15 +312,19 @@ struct ByKeyInto<T, Q, A: Stored<T>, P> {
 
 impl<T, Q, A, P> Gather for ByKeyInto<T, Q, A, P>
 where
-    T: 'static,
+    T: Record,
     Q: Key + Record + Send,
     A: Stored<T>,
     P: Fn(&Q) -> ValuePath<A::Value> + Send + Sync + 'static,
 {
-    fn release(&self, task: &Task, origin: Origin, out: &mut Outbox) {
-        let groups: Groups<Q, A::State> = task.take_slot(self.slot).unwrap_or_default();
+    fn slot(&self) -> SlotIndex {
+        self.slot
+    }
+
+    fn release(&self, task: &Task, origin: Origin, out: &mut Outbox) -> Left {
+        let (groups, left) = let_go(task, self.slot, &*self.agg);
         let mut changed = Vec::with_capacity(groups.len());
-        for (key, state) in groups.into_values() {
+        for (key, state) in groups {
             let path = (self.path)(&key);
             if let Some(value) = continued(&*self.agg, path.get(task), state) {
                 path.set(task, value.clone());
@@ -326,5 +332,6 @@ where
             }
         }
         self.then.run(task, changed, out);
+        left
     }
 }

@@ -1,26 +1,25 @@
 //! Joins: values of two chains that have a key in common.
 //!
-//! Relies on both sides to bring a key to its home. What must stay true: every pair of values with the
-//! same key comes out once (spec F-23); in an outer join what has no partner comes out once, without
-//! one (F-25); keys come out in their order, the values of a key in the order of their arrival.
+//! Relies on both sides to bring a key to its home, and on `sides` for what waits there. What must stay
+//! true: every pair of values with the same key comes out once (spec F-23); in an outer join what has no
+//! partner comes out once, without one (F-25); keys come out in their order, the values of a key in the
+//! order of their arrival.
 
-use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use rama_wire::{Key, Record};
 
 use super::fused::{IntoSink, Sink, To};
+use super::sides::{self, LEFT, RIGHT, Sides};
 use super::{Begin, Entrance, Flow, Hook, Joint, Local, Steps, close};
-use crate::gather::{Gather, SlotIndex};
+use crate::gather::{Gather, Left, SlotIndex};
 use crate::graph::{NodeKind, Place};
 use crate::partition::KeyOf;
+use crate::rows::Waiting;
 use crate::stage::{Item, Origin, Outbox};
 use crate::task::Task;
 use crate::topology_def::Gathers;
-
-/// What waits on a task: the values of both sides, by encoded key.
-type Sides<Q, L, R> = BTreeMap<Vec<u8>, (Q, Vec<L>, Vec<R>)>;
 
 /// A chain of joined values.
 type Joined<K, T> = Flow<K, Local<T>, Begin, T>;
@@ -46,14 +45,10 @@ where
         In2: Entrance,
         S2: Steps<In2::Value, Out = R>,
     {
-        let pairs = |key: &Q, left: Vec<L>, right: Vec<R>, out: &mut Vec<(Q, L, R)>| {
-            for left in left {
-                for right in &right {
-                    out.push((key.clone(), left.clone(), right.clone()));
-                }
-            }
+        let pair = |key: &Q, left: Option<&L>, right: Option<&R>| {
+            Some((key.clone(), left?.clone(), right?.clone()))
         };
-        self.join_with(other, (key, other_key), Place::of_caller(), pairs)
+        self.join_with(other, (key, other_key), Place::of_caller(), pair)
     }
 
     /// As [`join`](Flow::join), and every value of this chain without a partner (spec F-25).
@@ -70,14 +65,10 @@ where
         In2: Entrance,
         S2: Steps<In2::Value, Out = R>,
     {
-        let pairs = |key: &Q, left: Vec<L>, right: Vec<R>, out: &mut Vec<_>| {
-            for left in left {
-                for right in partners(&right) {
-                    out.push((key.clone(), left.clone(), right));
-                }
-            }
+        let pair = |key: &Q, left: Option<&L>, right: Option<&R>| {
+            Some((key.clone(), left?.clone(), right.cloned()))
         };
-        self.join_with(other, (key, other_key), Place::of_caller(), pairs)
+        self.join_with(other, (key, other_key), Place::of_caller(), pair)
     }
 
     /// As [`join`](Flow::join), and every value of either chain without a partner (spec F-25).
@@ -94,14 +85,10 @@ where
         In2: Entrance,
         S2: Steps<In2::Value, Out = R>,
     {
-        let pairs = |key: &Q, left: Vec<L>, right: Vec<R>, out: &mut Vec<_>| {
-            for left in partners(&left) {
-                for right in partners(&right) {
-                    out.push((key.clone(), left.clone(), right));
-                }
-            }
+        let pair = |key: &Q, left: Option<&L>, right: Option<&R>| {
+            Some((key.clone(), left.cloned(), right.cloned()))
         };
-        self.join_with(other, (key, other_key), Place::of_caller(), pairs)
+        self.join_with(other, (key, other_key), Place::of_caller(), pair)
     }
 
     fn join_with<Q, R, U, In2, S2>(
@@ -112,7 +99,7 @@ where
             impl Fn(&R) -> Q + Send + Sync + 'static,
         ),
         place: Place,
-        pairs: impl Fn(&Q, Vec<L>, Vec<R>, &mut Vec<U>) + Send + Sync + 'static,
+        pair: impl Fn(&Q, Option<&L>, Option<&R>) -> Option<U> + Send + Sync + 'static,
     ) -> Joined<K, U>
     where
         Q: Key + Send + Sync,
@@ -137,16 +124,13 @@ where
         next.set_reach(crate::gather::Reach::Everywhere);
         next.gather(Arc::new(Pairs::<Q, L, R, U, _> {
             slot,
-            pairs,
+            pair,
             then,
             sides: PhantomData,
         }));
-        close::<L, Begin, _>(
-            left,
-            Begin,
-            IntoSink(Left::<Q, R, _>::new(slot, key.clone())),
-        );
-        let keep = Right::<Q, L, _>::new(slot, other_key.clone());
+        let keep = Keep::<Q, L, R, _, LEFT>::new(slot, key.clone());
+        close::<L, Begin, _>(left, Begin, IntoSink(keep));
+        let keep = Keep::<Q, L, R, _, RIGHT>::new(slot, other_key.clone());
         close::<R, Begin, _>(right, Begin, IntoSink(keep));
         let to_left = To {
             router: Arc::new(KeyOf(key)),
@@ -164,61 +148,51 @@ where
     }
 }
 
-/// The values of a side, or the lack of one.
-fn partners<T: Clone>(values: &[T]) -> Vec<Option<T>> {
-    if values.is_empty() {
-        return vec![None];
-    }
-    values.iter().cloned().map(Some).collect()
+/// Keeps the values of one side.
+struct Keep<Q, L, R, F, const SIDE: u8> {
+    slot: SlotIndex,
+    key: Arc<F>,
+    sides: PhantomData<fn(Q, L, R)>,
 }
 
-/// Keeps the values of one side.
+impl<Q, L, R, F, const SIDE: u8> Keep<Q, L, R, F, SIDE> {
+    fn new(slot: SlotIndex, key: Arc<F>) -> Keep<Q, L, R, F, SIDE> {
+        let sides = PhantomData;
+        Keep { slot, key, sides }
+    }
+}
+
+/// Takes values of type `$value` into their side.
 macro_rules! side {
-    ($name:ident, $value:ident, $other:ident, $sides:ty, $index:tt) => {
-        struct $name<Q, $other, F> {
-            slot: SlotIndex,
-            key: Arc<F>,
-            other: PhantomData<fn(Q, $other)>,
-        }
-
-        impl<Q, $other, F> $name<Q, $other, F> {
-            fn new(slot: SlotIndex, key: Arc<F>) -> $name<Q, $other, F> {
-                $name {
-                    slot,
-                    key,
-                    other: PhantomData,
-                }
-            }
-        }
-
-        impl<Q, L, R, F> Sink<$value> for $name<Q, $other, F>
+    ($value:ident, $side:ident, $keep:ident) => {
+        impl<Q, L, R, F> Sink<$value> for Keep<Q, L, R, F, $side>
         where
             Q: Key + Send + Sync,
-            L: 'static,
-            R: 'static,
+            L: Record + Send,
+            R: Record + Send,
             F: Fn(&$value) -> Q + Send + Sync + 'static,
         {
-            fn drain(&self, task: &Task, items: Vec<Item<$value>>, _: &mut Outbox) {
-                let mut sides: $sides = task.take_slot(self.slot).unwrap_or_default();
+            fn drain(&self, task: &Task, items: Vec<Item<$value>>, out: &mut Outbox) {
+                let mut waiting: Waiting<Sides<Q, L, R>> =
+                    task.take_slot(self.slot).unwrap_or_default();
                 for item in items {
+                    out.name(task, item.origin);
                     let key = (self.key)(&item.value);
-                    let group = sides.entry(key.key_bytes());
-                    let group = group.or_insert_with(|| (key, Vec::new(), Vec::new()));
-                    group.$index.push(item.value);
+                    waiting.memory.$keep(key, item.value);
                 }
-                task.put_slot(self.slot, sides);
+                task.put_rows(self.slot, waiting);
             }
         }
     };
 }
 
-side!(Left, L, R, Sides<Q, L, R>, 1);
-side!(Right, R, L, Sides<Q, L, R>, 2);
+side!(L, LEFT, keep_left);
+side!(R, RIGHT, keep_right);
 
 /// Lets the pairs go.
 struct Pairs<Q, L, R, U, P> {
     slot: SlotIndex,
-    pairs: P,
+    pair: P,
     then: Joint<U>,
     sides: PhantomData<fn(Q, L, R)>,
 }
@@ -226,19 +200,26 @@ struct Pairs<Q, L, R, U, P> {
 impl<Q, L, R, U, P> Gather for Pairs<Q, L, R, U, P>
 where
     Q: Key + Send + Sync,
-    L: 'static,
-    R: 'static,
+    L: Record + Send,
+    R: Record + Send,
     U: 'static,
-    P: Fn(&Q, Vec<L>, Vec<R>, &mut Vec<U>) + Send + Sync + 'static,
+    P: Fn(&Q, Option<&L>, Option<&R>) -> Option<U> + Send + Sync + 'static,
 {
-    fn release(&self, task: &Task, origin: Origin, out: &mut Outbox) {
-        let sides: Sides<Q, L, R> = task.take_slot(self.slot).unwrap_or_default();
-        // Key by key: all pairs at once may be very many more than the values.
-        for (key, left, right) in sides.into_values() {
-            let mut pairs = Vec::new();
-            (self.pairs)(&key, left, right, &mut pairs);
-            let items = pairs.into_iter().map(|pair| Item::of(origin, pair));
-            self.then.run(task, items.collect(), out);
+    fn slot(&self) -> SlotIndex {
+        self.slot
+    }
+
+    fn release(&self, task: &Task, origin: Origin, out: &mut Outbox) -> Left {
+        let mut waiting: Waiting<Sides<Q, L, R>> = task.take_slot(self.slot).unwrap_or_default();
+        let mut pairs = Vec::new();
+        let left = sides::let_go(&mut waiting, &mut |key, left, right| {
+            let pair = (self.pair)(key, left, right);
+            pairs.extend(pair.map(|pair| Item::of(origin, pair)));
+        });
+        if left == Left::More {
+            task.put_rows(self.slot, waiting);
         }
+        self.then.run(task, pairs, out);
+        left
     }
 }

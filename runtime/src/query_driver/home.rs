@@ -81,8 +81,9 @@ pub(super) fn begin<E: Env>(
     };
     thread.queries.homes.borrow_mut().0.insert(invocation, home);
     let at = (task, query, invocation);
-    run_event(thread, at, 0, |task, out| {
-        definition.first.run(task, batch, out)
+    run_event(thread, at, |task, out| {
+        definition.first.run(task, batch, out);
+        0
     });
 }
 

@@ -8,6 +8,7 @@ use std::any::Any;
 use rama_wire::Record;
 
 use super::{Ack, BATCH_ITEMS_MAX, Batch, Item, Origin, Outbox, Outgoing, StageIndex};
+use crate::dataflow::Combine;
 use crate::task::Task;
 
 /// The typed inside of one run of a stage: one lane per destination, handed to the outbox at the
@@ -58,8 +59,7 @@ impl<'o, T> Fan<'o, T> {
 
     /// Goes on with the item begun last after others were run.
     pub(crate) fn resume(&mut self, task: &Task) {
-        task.set_origin(self.origin.record);
-        self.out.current = self.origin;
+        self.out.name(task, self.origin);
     }
 
     /// The record that the item begun last descends from.
@@ -70,8 +70,7 @@ impl<'o, T> Fan<'o, T> {
     /// Starts the item that descends from `origin` and is known by `edge`.
     #[inline]
     pub(crate) fn begin(&mut self, task: &Task, origin: Origin, edge: u64) {
-        task.set_origin(origin.record);
-        self.out.current = origin;
+        self.out.name(task, origin);
         self.origin = origin;
         self.edges = edge;
     }
@@ -194,12 +193,12 @@ impl<'o, T: Record + Send> Fan<'o, T> {
     }
 
     /// Hands the lanes over, each made into a batch for a stage by `combine`.
-    pub(crate) fn finish_with(self, combine: &dyn Fn(Vec<Item<T>>) -> (StageIndex, Batch)) {
+    pub(crate) fn finish_with(self, combine: &dyn Combine<T>) {
         for (task, items) in self.lanes.into_iter().enumerate() {
             if items.is_empty() {
                 continue;
             }
-            let (stage, batch) = combine(items);
+            let (stage, batch) = combine.combine(items, &mut self.out.current);
             let task = task as u32;
             self.out.outgoing.push(Outgoing { stage, task, batch });
         }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use rama_core::microbatch::Ledger;
 use rama_io::{Category, CategoryShares, Env};
+use rama_storage::lsm::scratch::{self, Scratch};
 use rama_storage::lsm::{Read, WriteBatch};
 use rama_storage::{Entry, Group, GroupOptions, Identity, Op, Recovered};
 use rama_wire::SpaceId;
@@ -92,6 +93,8 @@ pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<BTree
         let error = migrating::explain(&layout, &error).unwrap_or_else(|| Error::from(error));
         Error::new(error.kind(), text).caused_by(error)
     })?;
+    let scratch = Scratch::open(&env, &dir.join(scratch::DIR)).await;
+    let scratch = scratch.map_err(rama_storage::Error::from)?;
     let tasks = partitions
         .iter()
         .zip(globals)
@@ -142,6 +145,7 @@ pub(crate) async fn start<E: Env>(env: E, start: ThreadStart<E>) -> Result<BTree
         tasks,
         group,
         peers,
+        scratch,
     });
     if thread.tuning().shares != CategoryShares::default() {
         thread.env.set_shares(thread.tuning().shares);

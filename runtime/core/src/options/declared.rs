@@ -130,6 +130,10 @@ declare! {
     STREAM_TIMEOUT: Stream, "topology.stream.timeout.seconds",
         Whole { default: 30, min: 1, max: 86_400, unit: "s" },
         "A record that is not done after so long has failed.";
+    BATCH_MEMORY: Module, "worker.batch.memory.bytes",
+        Whole { default: 256 << 20, min: 1024, max: 1 << 40, unit: "bytes" },
+        "About how much memory a task thread gives the rows that wait at one step of a batch (an \
+         aggregation by key, a join, a materialization); more of them wait on disk.";
     EVENT_CATEGORY_PROPORTIONS: Module, "worker.event.category.proportions",
         Weights { parts: EVENT_CATEGORIES, max: 1000 },
         "How a task thread that is never idle divides its time.";

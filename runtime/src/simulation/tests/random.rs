@@ -20,6 +20,7 @@ use program::{KEYS, Program, Row};
 
 use crate::AckLevel;
 use crate::mutants::Mutant;
+use crate::options::{BATCH_MEMORY, Level, Settings};
 use crate::path::tests::random::{Random, seeds};
 use crate::simulation::{Faults, SimulatedCluster, Simulation};
 
@@ -81,6 +82,10 @@ fn check(seed: u64, mutant: Option<Mutant>) {
     } else {
         simulation = simulation.faults(Faults::all());
         failures = random.below(8);
+    }
+    if random.below(3) == 0 {
+        let rows = Settings::new().with(Level::Module, BATCH_MEMORY.name, 1024);
+        simulation = simulation.options(rows);
     }
     let module = RandomModule {
         program: program.clone(),

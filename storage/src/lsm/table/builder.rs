@@ -46,6 +46,8 @@ pub(crate) struct Builder<E: Env> {
     /// The first key of each group of the open space.
     group_keys: Vec<Vec<u8>>,
     last_key: Vec<u8>,
+    /// Whether the table is to outlive the process, and to be looked into for single keys.
+    lasting: bool,
 }
 
 impl<E: Env> Builder<E> {
@@ -55,12 +57,33 @@ impl<E: Env> Builder<E> {
         id: u64,
         identity: Identity,
     ) -> Result<Builder<E>, Error> {
+        let fresh = table_path(dir, id).with_extension("new");
+        Builder::begin(env, dir, (id, identity), (fresh, true)).await
+    }
+
+    /// A table for this process alone, read from one key on: without index and filter of single keys,
+    /// and not flushed.
+    pub async fn passing(
+        env: &E,
+        dir: &std::path::Path,
+        id: u64,
+        identity: Identity,
+    ) -> Result<Builder<E>, Error> {
+        let file = table_path(dir, id);
+        Builder::begin(env, dir, (id, identity), (file, false)).await
+    }
+
+    async fn begin(
+        env: &E,
+        dir: &std::path::Path,
+        (id, identity): (u64, Identity),
+        (fresh, lasting): (PathBuf, bool),
+    ) -> Result<Builder<E>, Error> {
         assert_eq!(
             FILE_ALIGN % E::File::ALIGN,
             0,
             "a table file ends at a block"
         );
-        let fresh = table_path(dir, id).with_extension("new");
         let file = env
             .open(&fresh, Open::Create)
             .await
@@ -79,6 +102,7 @@ impl<E: Env> Builder<E> {
             spaces: Vec::new(),
             group_keys: Vec::new(),
             last_key: Vec::new(),
+            lasting,
         })
     }
 
@@ -144,8 +168,10 @@ impl<E: Env> Builder<E> {
         }
         self.last_key.clear();
         self.last_key.extend_from_slice(key);
-        self.hashes
-            .push((hash_key(SpaceId(open.space), key), at as u32));
+        if self.lasting {
+            let hash = hash_key(SpaceId(open.space), key);
+            self.hashes.push((hash, at as u32));
+        }
         let value_len = value.map_or(DELETED, |value| value.len() as u32);
         self.pending
             .extend_from_slice(&(key.len() as u16).to_le_bytes());
@@ -222,19 +248,19 @@ impl<E: Env> Builder<E> {
             pages,
         });
         self.write_front(self.pending.len(), false).await?;
-        if !planted(Mutant::ManifestBeforeFlush) {
+        if self.lasting && !planted(Mutant::ManifestBeforeFlush) {
             self.file
                 .flush()
                 .await
                 .map_err(Error::io("flush", &self.fresh))?;
         }
-        let path = table_path(&self.dir, self.id);
-        let renamed = self.env.rename(&self.fresh, &path).await;
-        renamed.map_err(Error::io("rename", &self.fresh))?;
-        self.env
-            .sync_dir(&self.dir)
-            .await
-            .map_err(Error::io("sync", &self.dir))?;
+        if self.lasting {
+            let path = table_path(&self.dir, self.id);
+            let renamed = self.env.rename(&self.fresh, &path).await;
+            renamed.map_err(Error::io("rename", &self.fresh))?;
+            let synced = self.env.sync_dir(&self.dir).await;
+            synced.map_err(Error::io("sync", &self.dir))?;
+        }
         Table::open(&self.env, &self.dir, self.id, self.identity).await
     }
 
