@@ -4,6 +4,7 @@
 //! shape of a result), then the workloads. Nothing here asserts a duration.
 
 mod append;
+mod batch_join;
 mod cluster;
 mod device;
 mod environment;
@@ -95,6 +96,8 @@ enum Workload {
     Proxy,
     /// Views of pages into windows of a minute, an hour and a day, and reads of spans of time.
     WindowedAggregation,
+    /// Two sides joined and counted in one microbatch, their rows in memory and on disk.
+    BatchJoin,
     /// Messages over loopback: QUIC on tokio and on glommio beside plain TCP.
     Net,
     /// Everything above.
@@ -108,7 +111,7 @@ const USERS: u32 = 50_000;
 const LAYOUT: Layout = Layout::Pages;
 
 /// Everything, in the order of the help, but for the device, which is always measured.
-const ALL: [Workload; 10] = [
+const ALL: [Workload; 11] = [
     Workload::Append,
     Workload::WordCount { copies: COPIES },
     Workload::PointRead,
@@ -121,6 +124,7 @@ const ALL: [Workload; 10] = [
     Workload::QueryFanOut,
     Workload::Proxy,
     Workload::WindowedAggregation,
+    Workload::BatchJoin,
     Workload::Net,
 ];
 
@@ -137,6 +141,7 @@ impl Workload {
             Workload::QueryFanOut => "query-fan-out",
             Workload::Proxy => "proxy",
             Workload::WindowedAggregation => "windowed-aggregation",
+            Workload::BatchJoin => "batch-join",
             Workload::Net => "net",
             Workload::All => "all",
         }
@@ -163,6 +168,7 @@ impl Workload {
             Workload::QueryFanOut => query_fan_out::measure(dir, seconds, query_fan_out::TASKS),
             Workload::Proxy => proxy::measure(dir, seconds, proxy::FOLLOWERS),
             Workload::WindowedAggregation => windowed::measure(dir, seconds, windowed::Shape::FULL),
+            Workload::BatchJoin => batch_join::measure(dir, batch_join::Shape::FULL),
             Workload::Net => net::measure(seconds),
         }
     }

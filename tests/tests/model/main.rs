@@ -7,6 +7,7 @@
 mod batches;
 mod depots;
 mod events;
+mod instances;
 mod lifecycle;
 mod pstates;
 mod queries;
