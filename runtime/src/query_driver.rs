@@ -226,7 +226,14 @@ async fn handle<E: Env>(thread: &Rc<Thread<E>>, work: Work) {
             level,
             from,
             work,
-        } => release(thread, at, (level, from), work).await,
+        } => {
+            // Without rows the invocation is over.
+            let (task, _, invocation) = at;
+            let kept = &thread.on_queries(task).kept;
+            if kept.borrow().contains_key(&invocation) {
+                release(thread, at, (level, from), work).await;
+            }
+        }
         Work::Message {
             task,
             query,
