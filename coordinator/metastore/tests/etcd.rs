@@ -22,6 +22,18 @@ use rama_metastore::{
 };
 use tokio::sync::watch;
 
+/// Tries until it succeeds.
+async fn until<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    let succeeds = async {
+        loop {
+            if let Some(value) = attempt().await {
+                return value;
+            }
+        }
+    };
+    bounded(what, succeeds).await
+}
+
 async fn put(store: &Etcd, key: &str, value: &str) -> u64 {
     let txn = Txn::new().put(key, value).repeatable();
     store.txn(txn).await.unwrap().done().unwrap()
@@ -123,13 +135,22 @@ async fn watches_and_leases_come_back_or_are_told_lost_after_all_members_were_aw
     let store = cluster.quick().await;
     let at = prefix("outage");
     let [leased, plain] = ["leased", "plain"].map(|name| format!("{at}{name}"));
-    let lease = store.grant(Duration::from_secs(3)).await.unwrap();
-    let txn = Txn::new()
-        .put_leased(&leased, "1", lease.id())
-        .put(&plain, "1");
-    store.txn(txn).await.unwrap().done().unwrap();
+    // This client gives up soon, also on members that are up and slow.
+    let lease = until("a lease", async || {
+        let lease = store.grant(Duration::from_secs(3)).await.ok()?;
+        let txn = Txn::new()
+            .put_leased(&leased, "1", lease.id())
+            .put(&plain, "1");
+        store.txn(txn.repeatable()).await.ok()?.done()?;
+        Some(lease)
+    })
+    .await;
     let mut watch = store.watch(&at, WatchFrom::Listing);
-    assert!(matches!(watch.next().await, Ok(WatchEvent::Relisted(_))));
+    until("a listing", async || {
+        let told = watch.next().await;
+        matches!(told, Ok(WatchEvent::Relisted(_))).then_some(())
+    })
+    .await;
     for index in 0..3 {
         cluster.kill(index);
     }
@@ -153,31 +174,23 @@ async fn watches_and_leases_come_back_or_are_told_lost_after_all_members_were_aw
         "all members away: the lease is {state:?} after {:?}",
         restarted.elapsed()
     );
-    let key_lives = store.get(&leased).await.unwrap().is_some();
+    let found = until("a read is done again", async || {
+        store.get(&leased).await.ok()
+    });
+    let key_lives = found.await.is_some();
     match state {
         LeaseState::Held => assert!(lease.held() && key_lives),
         LeaseState::Lost => assert!(!key_lives),
         LeaseState::Lapsed => panic!("settled"),
     }
-    let written = bounded("a write is done again", async {
-        loop {
-            let txn = Txn::new().put(&plain, "3").repeatable();
-            if let Ok(outcome) = store.txn(txn).await
-                && let Some(revision) = outcome.done()
-            {
-                return revision;
-            }
-        }
+    let written = until("a write is done again", async || {
+        let txn = Txn::new().put(&plain, "3").repeatable();
+        store.txn(txn).await.ok()?.done()
     })
     .await;
-    bounded("the watch sees it", async {
-        loop {
-            if let Ok(event) = watch.next().await
-                && event.revision() >= written
-            {
-                return;
-            }
-        }
+    until("the watch sees it", async || {
+        let event = watch.next().await.ok()?;
+        (event.revision() >= written).then_some(())
     })
     .await;
     println!(
