@@ -122,7 +122,12 @@ fn process(
         set("depot.microbatch.max.records", 16_777_216).await?;
         set("depot.microbatch.max.bytes", 1 << 30).await?;
         let topology = ("Deliveries", "ways");
+        let batches = || server.status().modules[0].topologies[0].microbatch_id;
+        let before = batches();
         let done = cluster::process_backlog(&server, topology, EVENTS, events).await?;
+        if batches() != before + 1 {
+            return Err("it took more than one microbatch, which pairs less: run it again".into());
+        }
         let mut found = BTreeMap::new();
         for way in expected.keys() {
             let count = server

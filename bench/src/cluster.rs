@@ -5,6 +5,7 @@
 //! not from the engine's own counters.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rama::prelude::*;
 
@@ -78,6 +79,8 @@ pub async fn process_backlog<T: Record + Sync>(
     for some in records.chunks(RECORDS_PER_CALL) {
         depot.append_many(some, AckLevel::AppendAck).await?;
     }
+    // The topology hears of the last records a moment after whoever appended them.
+    tokio::time::sleep(Duration::from_millis(200)).await;
     let before = device_bytes_written();
     let meter = CpuMeter::start();
     cluster.resume(module, topology).await?;
