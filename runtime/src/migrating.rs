@@ -9,7 +9,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rama_io::Env;
-use rama_storage::lsm::{Error as StoreError, Migration, Migrations, Pace, Progress, Reach};
+use rama_storage::lsm::{
+    Effect, Error as StoreError, Migration, Migrations, Pace, Progress, Reach,
+};
 use rama_storage::{RecordMigration, RecordProgress};
 use rama_wire::{LogId, SpaceId};
 
@@ -45,7 +47,7 @@ pub(crate) fn of(definition: &Definition, entry: &ModuleEntry) -> Migrations {
         let steps = pstate.migrations.iter().map(|migration| Migration {
             space,
             id: migration.id.clone(),
-            convert: migration.convert(),
+            effect: migration.effect.clone(),
             reach: Reach::Everywhere,
         });
         migrations.steps.extend(steps);
@@ -83,7 +85,7 @@ fn add_records(
         migrations.steps.push(Migration {
             space: SpaceId::SYSTEM,
             id: format!("{} {id}", log.0),
-            convert: outbox::converted(log, change.clone()),
+            effect: Effect::Values(outbox::converted(log, change.clone())),
             reach: Reach::Log,
         });
         for &log in &letters {

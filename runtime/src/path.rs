@@ -40,6 +40,13 @@ pub trait WholeValue {
     fn whole(&self) -> !;
 }
 
+/// A path that says where something is stored, for a [migration](crate::Topology::migrate).
+pub trait Located {
+    /// Where that is.
+    #[doc(hidden)]
+    fn into_cursor(self) -> Cursor;
+}
+
 /// Gives a structure's path the verbs of a value, for the sake of the message they end in.
 macro_rules! not_a_value {
     () => {

@@ -3,7 +3,7 @@
 pub use rama_wire::{Key, KeyDesc, KeyError, KeySink, Record, TypeDesc};
 pub use {rkyv, serde, serde_json};
 
-pub use crate::path::Cursor;
+pub use crate::path::{Cursor, Located};
 pub use crate::schema::{Root, Schema};
 pub use crate::schema_desc::SchemaDesc;
 

@@ -134,6 +134,15 @@ impl SchemaDesc {
         }
     }
 
+    /// The same with a size, if it is a map or a set.
+    pub(crate) fn tracked(&self) -> SchemaDesc {
+        let mut sized = self.clone();
+        if let SchemaDesc::Map { tracked, .. } | SchemaDesc::Set { tracked, .. } = &mut sized {
+            *tracked = true;
+        }
+        sized
+    }
+
     /// Everything that decides where entries lie and what they hold, as text.
     pub fn layout(&self) -> String {
         match self {

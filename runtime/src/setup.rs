@@ -25,9 +25,9 @@ use crate::dataflow::{Begin, Entrance, Flow, Steps};
 use crate::definition::{Definition, DefinitionError, DepotKind, KeyPlacement};
 use crate::depot_def::{Depot, DepotHandle, Partition, PlacementError, RecordDesc};
 use crate::graph::Place;
-use crate::migration::{Changing, RecordMigrationDef};
+use crate::migration::{Changing, Elements, RecordMigrationDef};
 use crate::mirror::SourceDepot;
-use crate::path::ValuePath;
+use crate::path::{Cursor, Located};
 use crate::plan::{Function, FunctionDef};
 use crate::pstate::{LocalPState, PState};
 use crate::query_def::Query;
@@ -334,7 +334,8 @@ impl<K: Consumes> Topology<K> {
     ///
     /// `at` is where the values are: any value under a map's or list's
     /// [`each_value`](crate::PState::each_value), a field of a fixed-keys struct, or the
-    /// whole of a PState that is one value (P-52). The old type stays declared in the code for as long
+    /// whole of a PState that is one value (P-52). What is a structure by now leads there as well, for a
+    /// change before the one [`to_subindexed`](Topology::migrate_to_subindexed). The old type stays declared in the code for as long
     /// as the migration; bytes of another type than it takes are refused at the update.
     ///
     /// `id` names the migration within the PState, for ever. An update with the same id goes on where
@@ -361,17 +362,100 @@ impl<K: Consumes> Topology<K> {
     /// # Ok::<(), rama_runtime::DefinitionError>(())
     /// ```
     #[track_caller]
-    pub fn migrate<V: Record, Old: Record, New: Record>(
+    pub fn migrate<Old: Record, New: Record>(
         &mut self,
         id: impl Into<String>,
-        at: ValuePath<V>,
+        at: impl Located,
         change: impl Fn(Old) -> New + Send + Sync + 'static,
     ) {
+        self.declare_migration(id.into(), at.into_cursor(), Changing::value(change));
+    }
+
+    /// As [`migrate`](Topology::migrate), from a value that was stored whole to a subindexed structure
+    /// (spec P-50, Rama's `migrateToSubindexed`): `change` gives its elements, as a `BTreeMap` for a
+    /// [`Map`], a `BTreeSet` for a [`Set`](crate::Set), a `Vec` for a [`List`](crate::List). From the
+    /// instant of the update each is read and written on its own, and the size is known.
+    ///
+    /// Until it was written again, reading one element of what was a large value converts all of it.
+    ///
+    /// ```
+    /// # use rama_runtime::{List, Map, Module, PState, Setup};
+    /// // Until version 2 it was PState<Map<String, Vec<String>>>: the songs of an artist.
+    /// const SONGS: PState<Map<String, List<String>>> = PState::named("$$songs");
+    ///
+    /// # struct M;
+    /// # impl Module for M {
+    /// fn define(&self, m: &mut Setup) {
+    ///     let mut mb = m.microbatch("catalog");
+    ///     let songs = mb.pstate(SONGS);
+    ///     mb.migrate_to_subindexed("any number", SONGS.each_value(), |old: Vec<String>| old);
+    /// }
+    /// # }
+    /// # rama_runtime::Definition::of(&M)?;
+    /// # Ok::<(), rama_runtime::DefinitionError>(())
+    /// ```
+    #[track_caller]
+    pub fn migrate_to_subindexed<Old: Record, New: Elements>(
+        &mut self,
+        id: impl Into<String>,
+        at: impl Located,
+        change: impl Fn(Old) -> New + Send + Sync + 'static,
+    ) {
+        self.declare_migration(id.into(), at.into_cursor(), Changing::spread(change));
+    }
+
+    /// Changes the fixed keys of a struct with `#[derive(Schema)]` (spec P-50, Rama's `addFixedKeys` and
+    /// `removeFixedKeys`): until now it was `Old`. A field that both have, by name, stays as it is, and
+    /// has the same type in both. What only `Old` has is gone from the instant of the update, and from
+    /// disk when tables were written again; what only the new struct has begins with nothing. The fields
+    /// that stay keep their order.
+    ///
+    /// Fields that are added behind all others need no migration (P-55). For ids and for how it goes on
+    /// see [`migrate`](Topology::migrate).
+    ///
+    /// ```
+    /// # use rama_runtime::{List, Map, Module, PState, Schema, Setup};
+    /// #[derive(Schema)]
+    /// # #[rama(crate = rama_runtime)]
+    /// struct ArtistV1 {
+    ///     name: String,
+    ///     notes: List<String>,
+    ///     songs: List<String>,
+    /// }
+    ///
+    /// #[derive(Schema)]
+    /// # #[rama(crate = rama_runtime)]
+    /// struct Artist {
+    ///     name: String,
+    ///     country: String,
+    ///     songs: List<String>,
+    /// }
+    ///
+    /// const ARTISTS: PState<Map<String, Artist>> = PState::named("$$artists");
+    ///
+    /// # struct M;
+    /// # impl Module for M {
+    /// fn define(&self, m: &mut Setup) {
+    ///     let mut mb = m.microbatch("catalog");
+    ///     let artists = mb.pstate(ARTISTS);
+    ///     mb.migrate_keys::<ArtistV1>("countries, no notes", ARTISTS.each_value());
+    /// }
+    /// # }
+    /// # rama_runtime::Definition::of(&M)?;
+    /// # Ok::<(), rama_runtime::DefinitionError>(())
+    /// ```
+    #[track_caller]
+    pub fn migrate_keys<Old: Schema>(&mut self, id: impl Into<String>, at: impl Located) {
+        self.declare_migration(id.into(), at.into_cursor(), Changing::fields::<Old>());
+    }
+
+    #[track_caller]
+    fn declare_migration(&mut self, id: String, at: Cursor, changing: Changing) {
         self.draft.borrow_mut().migrations.push(MigrationDraft {
             topology: self.index,
-            id: id.into(),
-            at: at.into_cursor(),
-            changing: Changing::of(change),
+            id,
+            at,
+            changing,
             place: Place::of_caller(),
         });
     }

@@ -9,8 +9,8 @@
 //!
 //! Reading order: `batch` (what is written), `layer` (one ordered map in memory), `overlay`,
 //! `memtable`, `table` (one sorted file), `run`, `merge`, `levels` (all layers of a moment),
-//! `store`, `flush`, `compaction`, `manifest`; `migration` and `rewrite` (values that change type);
-//! `scratch` (sorted files of one process).
+//! `store`, `flush`, `compaction`, `manifest`; `migration`, `reshaped` and `rewrite` (entries that
+//! change type); `scratch` (sorted files of one process).
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -29,6 +29,7 @@ pub(crate) mod mutant;
 mod overlay;
 mod ranges;
 mod read;
+mod reshaped;
 mod rewrite;
 mod run;
 pub mod scratch;
@@ -39,7 +40,7 @@ mod table;
 pub use batch::{Batch, BatchError, Op, WriteBatch};
 pub use error::{Corruption, Error};
 pub(crate) use manifest::LogMark;
-pub use migration::{Convert, Migration, Migrations, Pace, Progress, Reach};
+pub use migration::{Convert, Effect, Form, Migration, Migrations, Pace, Progress, Reach, Reshape};
 pub use overlay::{Change, Overlay};
 pub use read::{Order, Read, Visit};
 pub use snapshot::Snapshot;

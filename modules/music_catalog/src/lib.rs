@@ -1,8 +1,8 @@
 //! Albums by artist, in two versions of one module (spec §16.2, P-58).
 //!
-//! Version 1 ([`v1`]) keeps songs by title. Version 2, this crate's own, knows how often a song was
-//! played, and what else is to come: the same PState with another type, and a migration that makes
-//! the one of the other. Relies on nothing but `rama`.
+//! Version 1 ([`v1`]) keeps the titles of an album's songs as one value. Version 2, this crate's own,
+//! knows how often a song was played, and reads and writes each on its own: the same PState with
+//! another type, and a migration that makes the one of the other. Relies on nothing but `rama`.
 
 pub mod v1;
 
@@ -54,7 +54,9 @@ impl Module for MusicCatalog {
         let mut mb = m.microbatch("catalog");
         let albums = mb.pstate(CATALOG);
         let songs = CATALOG.each_value().each_value().songs();
-        mb.migrate("songs are records", songs.each_value(), new_song);
+        mb.migrate_to_subindexed("songs are records", songs, |old: Vec<String>| {
+            Vec::from_iter(old.into_iter().map(new_song))
+        });
         mb.source(ALBUMS).each(move |task, new| {
             let album = albums.key(&new.artist).key(&new.title);
             album.title().set(task, new.title);

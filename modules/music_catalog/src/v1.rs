@@ -27,7 +27,7 @@ pub struct Album {
     /// Its title.
     pub title: String,
     /// Titles of its songs, in their order.
-    pub songs: List<String>,
+    pub songs: Vec<String>,
 }
 
 /// Version 1.
@@ -41,7 +41,7 @@ impl Module for MusicCatalog {
         mb.source(ALBUMS).each(move |task, new| {
             let album = albums.key(&new.artist).key(&new.title);
             album.title().set(task, new.title);
-            album.songs().replace(task, new.songs);
+            album.songs().set(task, new.songs);
         });
     }
 }

@@ -41,6 +41,12 @@ pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
             }
         }
 
+        impl #private::Located for #path {
+            fn into_cursor(self) -> #private::Cursor {
+                self.0
+            }
+        }
+
         impl #private::Schema for #name {
             type Path = #path;
 

@@ -120,13 +120,13 @@ pub use client::ClientConfig;
 pub use rama_runtime::{
     Access, AckLevel, Appended, Applied, AsKey, Builder, Callable, Cluster, DeadLetter,
     DeadLetterRecord, DeadLetterV1, Definition, DefinitionError, Depot, DepotClient, DepotDecl,
-    DepotHandle, Error, ErrorKind, EventFailure, Faults, Function, FunctionDef, Functions,
-    InProcessCluster, Key, KeyError, Limits, List, ListPath, ListRange, LocalPState, Map, MapPath,
-    MapRange, Microbatch, Module, ModuleClient, Nav, Navigator, Outcome, PState, PStateClient,
-    Partition, Plan, Record, RecordError, Result, Root, Schema, SchemaDesc, SelectError,
-    Selectable, Selection, Set, SetPath, SetRange, Setup, Simulated, SimulatedCluster, Simulation,
-    SourceOptions, Start, Status, Stream, Task, TestPState, Topology, Tracked, Untracked,
-    ValuePath, Viewed, ViewedValue, Watch, block_on, record,
+    DepotHandle, Elements, Error, ErrorKind, EventFailure, Faults, Function, FunctionDef,
+    Functions, InProcessCluster, Key, KeyError, Limits, List, ListPath, ListRange, LocalPState,
+    Map, MapPath, MapRange, Microbatch, Module, ModuleClient, Nav, Navigator, Outcome, PState,
+    PStateClient, Partition, Plan, Record, RecordError, Result, Root, Schema, SchemaDesc,
+    SelectError, Selectable, Selection, Set, SetPath, SetRange, Setup, Simulated, SimulatedCluster,
+    Simulation, SourceOptions, Start, Status, Stream, Task, TestPState, Topology, Tracked,
+    Untracked, ValuePath, Viewed, ViewedValue, Watch, block_on, record,
 };
 pub use rama_runtime::{
     Aggregator, Aggs, Asked, Flow, Query, QueryClient, Stored, Temporary, Turn, Waiter,

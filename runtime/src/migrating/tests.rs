@@ -11,6 +11,7 @@ use crate::{
 };
 
 mod records;
+mod reshape;
 
 /// Artist and song.
 const PLAYS: Depot<(String, String)> = Depot::named("*plays");

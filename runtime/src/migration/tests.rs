@@ -1,6 +1,8 @@
 //! Where migrations are, and what `define` is told of those that make no sense.
 
-use crate::{Definition, Map, Module, PState, Setup};
+use std::collections::BTreeMap;
+
+use crate::{Definition, List, Map, Module, PState, Schema, Setup};
 
 const SCORES: PState<Map<String, Map<u64, u64>>> = PState::named("$$scores");
 const NAMES: PState<Map<String, String>> = PState::named("$$names");
@@ -59,4 +61,72 @@ fn changes_at_one_location_join() {
         names,
         [(map("u8"), map("u64")), (map("u64"), map("String"))]
     );
+}
+
+#[derive(Schema)]
+struct Old {
+    gone: u64,
+    first: String,
+    second: u64,
+    third: List<u64>,
+}
+
+#[derive(Schema)]
+struct Typed {
+    first: u64,
+    second: u64,
+}
+
+#[derive(Schema)]
+struct Turned {
+    second: u64,
+    new: String,
+    first: String,
+}
+
+#[derive(Schema)]
+struct New {
+    new: String,
+    first: String,
+    third: List<u64>,
+}
+
+const TYPED: PState<Map<u64, Typed>> = PState::named("$$typed");
+const TURNED: PState<Map<u64, Turned>> = PState::named("$$turned");
+const NEW: PState<Map<u64, New>> = PState::named("$$new");
+const TOP: PState<Map<u64, u64>> = PState::named("$$top");
+
+/// §19, P-50: fields and structures that do not fit are told with both sides.
+#[test]
+fn changes_of_keys_that_make_no_sense_are_told() {
+    let error = Definition::of(&Made(|m| {
+        let mut a = m.stream("a");
+        a.pstate(TYPED);
+        a.pstate(TURNED);
+        a.pstate(NEW);
+        a.pstate(SCORES);
+        a.pstate(TOP);
+        a.migrate_keys::<Old>("typed", TYPED.each_value());
+        a.migrate_keys::<Old>("turned", TURNED.each_value());
+        a.migrate_keys::<Old>("no struct", SCORES.each_value());
+        // The field was not there before the change that is declared behind.
+        a.migrate("late", NEW.each_value().new(), |old: u64| old.to_string());
+        a.migrate_keys::<Old>("added", NEW.each_value());
+        let at = SCORES.each_value();
+        a.migrate_to_subindexed("list", at.clone(), |old: u64| vec![old]);
+        a.migrate_to_subindexed("map", at, |old: u64| BTreeMap::from([(old, old)]));
+        a.migrate_to_subindexed("top", TOP.root(), |old: BTreeMap<u64, u64>| old);
+    }));
+    let text = error.unwrap_err().to_string();
+    for part in [
+        "\"typed\" of $$typed finds String in field first, and u64 after it",
+        "\"turned\" of $$turned finds field second of Turned before others",
+        "\"no struct\" of $$scores is from Old to ",
+        "\"late\" of $$new is for the value under one key, or for a field that was not there",
+        "\"list\" of $$scores makes List<u64>, and ",
+        "\"top\" of $$top spreads the whole of $$top, whose keys have homes on other tasks",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    assert!(!text.contains("\"map\"") && !text.contains("\"added\""), "{text}");
 }

@@ -9,7 +9,7 @@ use std::ops::{Bound, RangeBounds};
 
 use rama_wire::Record;
 
-use super::{Cursor, MapRange, WholeValue, not_a_value, unaligned};
+use super::{Cursor, Located, MapRange, WholeValue, not_a_value, unaligned};
 use crate::plan::{Callable, Plan, Selectable, Selection, Viewed, count};
 use crate::schema::Schema;
 use crate::task::Task;
@@ -101,6 +101,12 @@ impl<S: Schema> ListPath<S> {
             key: self.cursor.key().to_vec(),
         };
         Selection::new(&self.cursor, plan, count)
+    }
+}
+
+impl<S> Located for ListPath<S> {
+    fn into_cursor(self) -> Cursor {
+        self.cursor
     }
 }
 

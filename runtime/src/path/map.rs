@@ -5,7 +5,7 @@ use std::ops::RangeBounds;
 
 use rama_wire::{AsKey, Key, Record};
 
-use super::{Cursor, MapRange, WholeValue, not_a_value, unaligned};
+use super::{Cursor, Located, MapRange, WholeValue, not_a_value, unaligned};
 use crate::plan::{Plan, Selection, count, flag};
 use crate::schema::{Marker, Schema, Tracked, Tracking};
 use crate::task::Task;
@@ -134,6 +134,12 @@ impl<K: Key, S: Schema, T: Tracking> MapPath<K, S, T> {
     /// The cursor of an element, arrived at its own schema.
     fn element(&self, key: &(impl AsKey<K> + ?Sized)) -> Cursor {
         S::arrive(self.cursor.step::<K>(key))
+    }
+}
+
+impl<K, S, T> Located for MapPath<K, S, T> {
+    fn into_cursor(self) -> Cursor {
+        self.cursor
     }
 }
 

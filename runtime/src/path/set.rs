@@ -4,7 +4,7 @@ use std::ops::RangeBounds;
 
 use rama_wire::{AsKey, Key};
 
-use super::{Cursor, MapPath, MapRange, WholeValue, not_a_value};
+use super::{Cursor, Located, MapPath, MapRange, WholeValue, not_a_value};
 use crate::plan::{Selectable, Selection};
 use crate::schema::{Tracked, Tracking};
 use crate::task::Task;
@@ -118,6 +118,12 @@ impl<K: Key, T: Tracking> SetPath<K, T> {
     /// For a client: whether the element is there.
     pub fn select_contains(&self, element: &(impl AsKey<K> + ?Sized)) -> Selection<bool> {
         self.0.select_contains(element)
+    }
+}
+
+impl<K, T> Located for SetPath<K, T> {
+    fn into_cursor(self) -> Cursor {
+        self.0.into_cursor()
     }
 }
 

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 
 use rama_wire::{Record, SpaceId};
 
-use super::{Cursor, unaligned};
+use super::{Cursor, Located, unaligned};
 use crate::access::Access;
 use crate::plan::{Callable, Plan, Selectable, Selection, ViewedValue, rows};
 use crate::task::Task;
@@ -36,10 +36,6 @@ impl<V: Record> ValuePath<V> {
     }
 
     unaligned!();
-
-    pub(crate) fn into_cursor(self) -> Cursor {
-        self.cursor
-    }
 
     /// The value, if there is one.
     pub fn get(&self, task: &Task) -> Option<V> {
@@ -146,6 +142,12 @@ impl<V: Record> ValuePath<V> {
             value.encode(bytes);
             self.cursor.put_known(access, space, existed, bytes);
         });
+    }
+}
+
+impl<V> Located for ValuePath<V> {
+    fn into_cursor(self) -> Cursor {
+        self.cursor
     }
 }
 

@@ -4,10 +4,14 @@
 //! one before it gives, and the last gives what the schema says.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rama_storage::lsm::Effect;
 
 use super::draft::{DepotDraft, Draft, MigrationDraft, PStateDraft};
 use crate::definition::Fault;
-use crate::migration::{Location, MigrationDef};
+use crate::migration::{Changing, Fields, Location, MigrationDef, Spread};
+use crate::schema_desc::SchemaDesc;
 
 /// The migrations of each PState, in the order of their declaration.
 pub(super) fn check(
@@ -111,30 +115,63 @@ fn definition(
         return Err(("has an empty id".to_owned(), fix));
     }
     let to = later.last().map_or(&pstate.schema, |next| &next.from);
-    let Some(location) = Location::of(to, &migration.at) else {
+    let fields = later.iter().filter_map(|step| step.fields.as_deref());
+    let Some(location) = Location::of(to, &migration.at, fields) else {
         return Err((
-            "is for the value under one key".to_owned(),
-            "name all of them, with each_value() in the place of key(…) and at(…)".to_owned(),
+            "is for the value under one key, or for a field that was not there".to_owned(),
+            "name all values, with each_value() in the place of key(…) and at(…), and declare it \
+             behind the migration that adds the field"
+                .to_owned(),
         ));
     };
-    let mut from = to.clone();
-    let stored = location.value_mut(&mut from);
-    let stored = stored.expect("the location was found in this schema");
-    let (given, wanted) = (&migration.changing.new, &stored.desc);
-    if given.layout() != wanted.layout() {
-        let (given, wanted) = (given.name(), wanted.name());
+    if location.is_top() && !pstate.global && matches!(migration.changing, Changing::Spread { .. })
+    {
         return Err((
-            format!("makes {given}, and {wanted} is stored there after it"),
-            format!("let it make {wanted}, or declare the change from {given} behind it"),
+            format!("spreads the whole of {name}, whose keys have homes on other tasks"),
+            "store the structure in a PState of its own".to_owned(),
         ));
     }
-    *stored = migration.changing.old.clone();
+    let mut from = to.clone();
+    let part = location.part_mut(&mut from);
+    let part = part.expect("the location was found in this schema");
+    let mut fields = None;
+    let (old, effect) = match &migration.changing {
+        Changing::Value { old, new, change } => {
+            check_made((&new.name(), &new.layout()), part)?;
+            let convert = location.convert(change.clone());
+            (SchemaDesc::Value(old.clone()), Effect::Values(convert))
+        }
+        Changing::Spread { old, new, parts } => {
+            check_made((&new.name(), &new.tracked().layout()), &part.tracked())?;
+            let spread = Spread::new(location, to, parts.clone());
+            let old = SchemaDesc::Value(old.clone());
+            (old, Effect::Entries(Arc::new(spread)))
+        }
+        Changing::Fields { old } => {
+            let found = Arc::new(Fields::new(location, old, part)?);
+            fields = Some(found.clone());
+            (old.clone(), Effect::Entries(found))
+        }
+    };
+    *part = old;
     Ok(MigrationDef {
         id: migration.id.clone(),
         from,
         to: to.clone(),
         place: migration.place,
-        location,
-        change: migration.changing.change.clone(),
+        effect,
+        fields,
     })
+}
+
+/// What a migration makes, by name and layout, is what is stored there after it.
+fn check_made((made, layout): (&str, &str), wanted: &SchemaDesc) -> Result<(), (String, String)> {
+    if layout == wanted.layout() {
+        return Ok(());
+    }
+    let wanted = wanted.name();
+    Err((
+        format!("makes {made}, and {wanted} is stored there after it"),
+        format!("let it make {wanted}, or declare the change from {made} behind it"),
+    ))
 }

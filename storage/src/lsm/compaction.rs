@@ -17,7 +17,8 @@ use crate::lsm::levels::{Levels, Span};
 use crate::lsm::mutant::{Mutant, planted};
 use crate::lsm::ranges::RangeSet;
 use crate::lsm::read::Order;
-use crate::lsm::run::{Run, Writer};
+use crate::lsm::reshaped::present_ranges;
+use crate::lsm::run::{Entries, Run, Writer};
 use crate::lsm::store::{Inner, Store};
 use crate::lsm::table::table_path;
 
@@ -109,16 +110,17 @@ impl<E: Env> Inner<E> {
     ) -> Result<bool, Error> {
         let _one_at_a_time = self.compacting.lock().await;
         self.check_poison()?;
-        let (sources, range) = {
+        let (sources, beneath, range) = {
             let state = self.state.borrow();
             let Some(range) = due(&state.levels) else {
                 return Ok(false);
             };
-            (state.levels.runs[range.clone()].to_vec(), range)
+            let (older, others) = state.levels.runs.split_at(range.start);
+            (others[..range.len()].to_vec(), older.to_vec(), range)
         };
         let bottom = range.start == 0;
         let writer = Writer::new(self, bottom);
-        let merged = self.poison_on_io(self.write_runs(&sources, writer).await)?;
+        let merged = self.poison_on_io(self.write_runs(&sources, &beneath, writer).await)?;
         // A flush meanwhile only added younger runs, so the places of the sources are the same.
         let edit = move |levels: &mut Levels| {
             levels.runs.splice(range, merged);
@@ -150,34 +152,43 @@ impl<E: Env> Inner<E> {
         Ok(())
     }
 
-    /// Writes what runs hold together, every value in its present form.
+    /// Writes what runs hold together, every entry in its present form, to stand above others.
     pub async fn write_runs(
         &self,
         sources: &[Rc<Run>],
+        beneath: &[Rc<Run>],
         mut writer: Writer<'_, E>,
     ) -> Result<Option<Rc<Run>>, Error> {
-        let levels = Levels {
+        let levels = |runs: &[Rc<Run>]| Levels {
             frozen: Vec::new(),
-            runs: sources.to_vec(),
+            runs: runs.to_vec(),
             steps: self.state.borrow().levels.steps.clone(),
         };
+        let (levels, beneath) = (levels(sources), levels(beneath));
         let spaces = || sources.iter().flat_map(|run| run.spaces());
         let ids: BTreeSet<SpaceId> = spaces().map(|space| space.id).collect();
         for id in ids {
+            let span = Span {
+                space: id,
+                lo: &[],
+                hi: None,
+            };
             let mut ranges = RangeSet::default();
-            spaces()
-                .filter(|space| space.id == id)
-                .for_each(|s| ranges.extend(s.ranges()));
-            let merge = levels.merge(
-                None,
-                Span {
-                    space: id,
-                    lo: &[],
-                    hi: None,
-                },
-                Order::Ascending,
-            )?;
-            writer.add_space(id, &ranges, merge).await?;
+            let entries = match levels.reshaping(id) {
+                Some(steps) => {
+                    let present = |run: &Rc<Run>| present_ranges(run, id, steps);
+                    sources.iter().for_each(|run| ranges.extend(&present(run)));
+                    let order = Order::Ascending;
+                    let above = Some(&beneath);
+                    Entries::Reshaped(levels.reshaped(None, (span, steps), order, above)?)
+                }
+                None => {
+                    let own = spaces().filter(|space| space.id == id);
+                    own.for_each(|space| ranges.extend(space.ranges()));
+                    Entries::Merged(levels.merge(None, span, Order::Ascending)?, 0)
+                }
+            };
+            writer.add_space(id, &ranges, entries).await?;
         }
         writer.finish().await
     }

@@ -15,7 +15,7 @@ use crate::lsm::levels::{Levels, Span};
 use crate::lsm::mutant::{Mutant, planted};
 use crate::lsm::ranges::RangeSet;
 use crate::lsm::read::Order;
-use crate::lsm::run::{Run, Writer};
+use crate::lsm::run::{Entries, Run, Writer};
 use crate::lsm::store::{Inner, Store};
 
 impl<E: Env> Store<E> {
@@ -92,7 +92,9 @@ impl<E: Env> Inner<E> {
                 },
                 Order::Ascending,
             )?;
-            writer.add_space(id, &ranges, merge).await?;
+            writer
+                .add_space(id, &ranges, Entries::Merged(merge, 0))
+                .await?;
         }
         writer.finish().await
     }

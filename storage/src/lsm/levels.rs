@@ -14,6 +14,7 @@ use crate::lsm::memtable::Memtable;
 use crate::lsm::merge::{Merge, Walk};
 use crate::lsm::migration::{SharedSteps, Steps};
 use crate::lsm::read::{Order, Visit};
+use crate::lsm::reshaped::{self, Reshaped};
 use crate::lsm::run::Run;
 use crate::lsm::table::hash_key;
 
@@ -71,16 +72,32 @@ impl Levels {
     ) -> Result<(), Error> {
         let mut hash = None;
         for (age, run) in self.runs.iter().enumerate().rev() {
-            let Some(run) = run.space(space) else {
+            let Some(own) = run.space(space) else {
                 continue;
             };
+            if let Some(steps) = self.reshaping(space)
+                && steps.await_table(space, own.oldest())
+            {
+                let mut known = true;
+                reshaped::look_up(run, (space, key), steps, |found| match found {
+                    Found::Value(value) => with(Some(value)),
+                    Found::Deleted => with(None),
+                    Found::Unknown => known = false,
+                })?;
+                if known {
+                    return Ok(());
+                }
+                continue;
+            }
             let hash = *hash.get_or_insert_with(|| hash_key(space, key));
-            match run.get(key, hash, age > 0)? {
+            match own.get(key, hash, age > 0)? {
                 Found::Value(value) => {
-                    match self.steps(space) {
+                    // A space whose keys change has nothing old here.
+                    let steps = self.steps(space).filter(|steps| !steps.reshape(space));
+                    match steps {
                         None => with(Some(value)),
                         Some(steps) => {
-                            let table = run.table_of(key);
+                            let table = own.table_of(key);
                             let new = steps.convert((space, table), key, value)?;
                             with(Some(new.as_deref().unwrap_or(value)));
                         }
@@ -95,7 +112,7 @@ impl Levels {
         Ok(())
     }
 
-    /// All layers, merged over one span.
+    /// All layers, merged over one span of a space whose keys stay.
     pub fn merge<'a>(
         &'a self,
         active: Option<&'a Memtable>,
@@ -124,6 +141,30 @@ impl Levels {
         Ok(merge)
     }
 
+    /// The same for a space whose keys change. Given what lies beneath the layers, the entries are
+    /// those of a table above it.
+    pub fn reshaped<'a>(
+        &'a self,
+        active: Option<&'a Memtable>,
+        (span, steps): (Span<'_>, &'a Steps),
+        order: Order,
+        beneath: Option<&'a Levels>,
+    ) -> Result<Reshaped<'a>, Error> {
+        let mut merge = Reshaped::new(order);
+        for memtable in active
+            .into_iter()
+            .chain(self.frozen.iter().rev().map(Rc::as_ref))
+        {
+            if let Some(space) = memtable.layer.space(span.space) {
+                merge.push_memory(space, span)?;
+            }
+        }
+        for run in self.runs.iter().rev() {
+            merge.push_run(run, span, steps, beneath)?;
+        }
+        Ok(merge)
+    }
+
     /// Visits the live entries of one span.
     pub fn scan(
         &self,
@@ -135,6 +176,15 @@ impl Levels {
         if span.hi.is_some_and(|hi| span.lo >= hi) {
             return Ok(());
         }
+        if let Some(steps) = self.reshaping(span.space) {
+            let mut merge = self.reshaped(active, (span, steps), order, None)?;
+            while let Some((key, value)) = merge.next()? {
+                if value.is_some_and(|value| visit(&key, &value).is_break()) {
+                    break;
+                }
+            }
+            return Ok(());
+        }
         let mut merge = self.merge(active, span, order)?;
         while let Some((key, value)) = merge.next()? {
             let Some(value) = value else { continue };
@@ -144,6 +194,12 @@ impl Levels {
             }
         }
         Ok(())
+    }
+
+    /// What entries of a space may have to pass whose keys change.
+    #[inline]
+    pub fn reshaping(&self, space: SpaceId) -> Option<&Steps> {
+        self.steps(space).filter(|steps| steps.reshape(space))
     }
 
     /// What values of a space may have to pass.

@@ -1,22 +1,23 @@
-//! Values whose type changed: what was written before passes through a function, when it is read and
+//! Entries whose type changed: what was written before passes through a function, when it is read and
 //! for good when tables are written again.
 //!
 //! Relies on ids of tables and indexes of entries, which only grow: a migration begins at one of
-//! each. A value in a table before the first, or in an entry up to the second, is as it was; all
-//! others are new. Keys, deletes and sizes are the same on both sides. What must stay true: a value
-//! passes through a function once, because everything that is written after the function ran is new
-//! by its place; where a migration begins is durable before anything is written behind it; steps of
-//! one space are passed in the order in which they were declared.
+//! each. An entry in a table before the first, or a write up to the second, is as it was; all others
+//! are new. What must stay true: an entry passes through a function once, because everything that is
+//! written after the function ran is new by its place; where a migration begins is durable before
+//! anything is written behind it; steps of one space are passed in the order in which they were
+//! declared; the order of keys is the same before and after each step.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use rama_wire::key::successor;
 use rama_wire::{Index, LogId, SpaceId};
 
 use crate::group::RecordMigration;
-use crate::lsm::batch::{Op, VALUE_BYTES_MAX, WriteBatch};
+use crate::lsm::batch::{KEY_BYTES_MAX, Op, VALUE_BYTES_MAX, WriteBatch};
 use crate::lsm::error::Error;
 use crate::lsm::manifest::Mark;
 use crate::lsm::mutant::{Mutant, planted};
@@ -25,7 +26,52 @@ use crate::lsm::mutant::{Mutant, planted};
 /// Says why when it cannot.
 pub type Convert = Arc<dyn Fn(&[u8], &[u8]) -> Result<Option<Vec<u8>>, String> + Send + Sync>;
 
-/// One change of the values of a space.
+/// What a migration does.
+#[derive(Clone)]
+pub enum Effect {
+    /// Some values become others, under the same keys.
+    Values(Convert),
+    /// Some entries become others, under other keys.
+    Entries(Arc<dyn Reshape>),
+}
+
+/// Puts other entries in the place of old ones.
+///
+/// Keys keep their order: of two old entries, all that becomes of the smaller comes before all that
+/// becomes of the greater.
+pub trait Reshape: Send + Sync {
+    /// What becomes of an entry; a value of `None` is that of a delete. Says why when it cannot.
+    fn reshape(&self, key: &[u8], value: Option<&[u8]>) -> Result<Form, String>;
+
+    /// Where a bound between old keys lies between present ones.
+    fn present_bound(&self, key: &[u8]) -> Vec<u8>;
+
+    /// The smallest old key of which something at or behind a present key can become.
+    fn old_lo(&self, key: &[u8]) -> Vec<u8>;
+
+    /// An old key behind all of which something before a present key can become.
+    fn old_hi(&self, key: &[u8]) -> Vec<u8>;
+}
+
+/// What becomes of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// It stays.
+    Same,
+    /// Nothing, whatever it said.
+    Gone,
+    /// The same under another key.
+    Moved(Vec<u8>),
+    /// All that there is below its key, in older layers, too: nothing else.
+    Spread {
+        /// The value under the key itself.
+        header: Option<Vec<u8>>,
+        /// What follows the key, ascending, and the values there.
+        elements: Vec<(Vec<u8>, Vec<u8>)>,
+    },
+}
+
+/// One change of a space.
 #[derive(Clone)]
 pub struct Migration {
     /// The PState.
@@ -33,7 +79,7 @@ pub struct Migration {
     /// Its name within the space: the same name is the same migration, for ever.
     pub id: String,
     /// What it does.
-    pub convert: Convert,
+    pub effect: Effect,
     /// Where such values may be.
     pub reach: Reach,
 }
@@ -144,14 +190,67 @@ impl Steps {
         self.steps.iter().any(|step| step.migration.space == space)
     }
 
-    /// The present form of a value that was found in a table; `None`: as it is.
+    /// Whether some of them change the keys of `space`.
+    pub fn reshape(&self, space: SpaceId) -> bool {
+        let mut steps = self.steps.iter();
+        steps.any(|step| step.migration.space == space && step.reshapes())
+    }
+
+    /// Whether a table may hold something old of `space`.
+    pub fn await_table(&self, space: SpaceId, table: u64) -> bool {
+        self.lacked(space, |step| table < step.first_table)
+            .next()
+            .is_some()
+    }
+
+    /// The present form of a value that was found in a table; `None`: as it is. For a space whose keys
+    /// stay.
     pub fn convert(
         &self,
         (space, table): (SpaceId, u64),
         key: &[u8],
         value: &[u8],
     ) -> Result<Option<Vec<u8>>, Error> {
-        self.pass(space, key, value, |step| table < step.first_table)
+        let mut present = None;
+        for step in self.lacked(space, |step| table < step.first_table) {
+            let value = present.as_deref().unwrap_or(value);
+            present = step.convert(key, value)?.or(present);
+        }
+        Ok(present)
+    }
+
+    /// What became of an entry that was found in a table.
+    pub fn expand(
+        &self,
+        (space, table): (SpaceId, u64),
+        entry: (&[u8], Option<&[u8]>),
+    ) -> Result<Expanded, Error> {
+        let steps = self.lacked(space, |step| table < step.first_table);
+        Expanded::of(steps, entry)
+    }
+
+    /// Where a bound lies that was found in a table.
+    pub fn present_bound(&self, (space, table): (SpaceId, u64), key: &[u8]) -> Vec<u8> {
+        let steps = self.lacked(space, |step| table < step.first_table);
+        steps.fold(key.to_vec(), |key, step| step.present_bound(key))
+    }
+
+    /// The bounds in a table of what becomes of entries between bounds.
+    pub fn old_bounds(
+        &self,
+        (space, table): (SpaceId, u64),
+        lo: &[u8],
+        hi: Option<&[u8]>,
+    ) -> (Vec<u8>, Option<Vec<u8>>) {
+        let steps = self.lacked(space, |step| table < step.first_table);
+        let (mut lo, mut hi) = (lo.to_vec(), hi.map(<[u8]>::to_vec));
+        for step in steps.rev() {
+            if let Effect::Entries(reshape) = &step.migration.effect {
+                lo = reshape.old_lo(&lo);
+                hi = hi.map(|hi| reshape.old_hi(&hi));
+            }
+        }
+        (lo, hi)
     }
 
     /// The present form of writes that were logged at an index; `None`: as they are.
@@ -168,15 +267,47 @@ impl Steps {
             match op {
                 Op::Put { space, key, value } => {
                     self.check_over(space, value, made)?;
-                    let new = self.pass(space, key, value, |step| made <= step.until)?;
-                    present.put(space, key, new.as_deref().unwrap_or(value));
+                    self.convert_write((space, made), (key, Some(value)), &mut present)?;
                 }
-                Op::Delete { space, key } => present.delete(space, key),
-                Op::DeleteRange { space, lo, hi } => present.delete_range(space, lo, hi),
+                Op::Delete { space, key } => {
+                    self.convert_write((space, made), (key, None), &mut present)?;
+                }
+                Op::DeleteRange { space, lo, hi } => {
+                    let steps = || self.lacked(space, |step| made <= step.until);
+                    let bound = |key: &[u8]| {
+                        steps().fold(key.to_vec(), |key, step| step.present_bound(key))
+                    };
+                    present.delete_range(space, &bound(lo), &bound(hi));
+                }
                 Op::Clear { space } => present.clear(space),
             }
         }
         Ok(Some(present))
+    }
+
+    fn convert_write(
+        &self,
+        (space, made): (SpaceId, Index),
+        entry: (&[u8], Option<&[u8]>),
+        present: &mut WriteBatch,
+    ) -> Result<(), Error> {
+        let steps = self.lacked(space, |step| made <= step.until);
+        let expanded = Expanded::of(steps, entry)?;
+        match expanded.hides() {
+            Some([]) => present.clear(space),
+            Some(key) => {
+                let end = || vec![u8::MAX; KEY_BYTES_MAX];
+                present.delete_range(space, key, &successor(key).unwrap_or_else(end));
+            }
+            None => {}
+        }
+        for (key, value) in &expanded.entries {
+            match value {
+                Some(value) => present.put(space, key, value),
+                None => present.delete(space, key),
+            }
+        }
+        Ok(())
     }
 
     /// A value that was logged before a migration that is over must be in a table by now.
@@ -200,37 +331,126 @@ impl Steps {
             || self.retired.iter().any(|mark| made.0 <= mark.until)
     }
 
-    fn pass(
+    /// The steps of a space that something has yet to pass.
+    fn lacked(
         &self,
         space: SpaceId,
-        key: &[u8],
-        value: &[u8],
         lacks: impl Fn(&Step) -> bool,
-    ) -> Result<Option<Vec<u8>>, Error> {
-        let mut present = None;
-        for step in &self.steps {
-            if step.migration.space != space || !lacks(step) {
-                continue;
-            }
-            let value = present.as_deref().unwrap_or(value);
-            let passed = (step.migration.convert)(key, value);
-            let new = passed.map_err(|cause| Error::Migration {
-                id: step.migration.id.clone(),
-                space,
-                key: key.to_vec(),
-                cause,
-            })?;
-            if new.as_ref().is_some_and(|new| new.len() > VALUE_BYTES_MAX) {
-                return Err(Error::Migration {
-                    id: step.migration.id.clone(),
-                    space,
-                    key: key.to_vec(),
-                    cause: format!("its new value is over {VALUE_BYTES_MAX} bytes"),
-                });
-            }
-            present = new.or(present);
+    ) -> impl DoubleEndedIterator<Item = &Step> {
+        let own = move |step: &&Step| step.migration.space == space && lacks(step);
+        self.steps.iter().filter(own)
+    }
+}
+
+impl Step {
+    /// Whether it changes keys.
+    pub fn reshapes(&self) -> bool {
+        matches!(self.migration.effect, Effect::Entries(_))
+    }
+
+    fn present_bound(&self, key: Vec<u8>) -> Vec<u8> {
+        match &self.migration.effect {
+            Effect::Values(_) => key,
+            Effect::Entries(reshape) => reshape.present_bound(&key),
         }
-        Ok(present)
+    }
+
+    /// The new value for an old one; `None`: it stays.
+    fn convert(&self, key: &[u8], value: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let Effect::Values(convert) = &self.migration.effect else {
+            unreachable!("a space whose keys change is read through what becomes of its entries");
+        };
+        let new = convert(key, value).map_err(|cause| self.failed(key, cause))?;
+        if new.as_ref().is_some_and(|new| new.len() > VALUE_BYTES_MAX) {
+            let cause = format!("its new value is over {VALUE_BYTES_MAX} bytes");
+            return Err(self.failed(key, cause));
+        }
+        Ok(new)
+    }
+
+    fn failed(&self, key: &[u8], cause: String) -> Error {
+        Error::Migration {
+            id: self.migration.id.clone(),
+            space: self.migration.space,
+            key: key.to_vec(),
+            cause,
+        }
+    }
+}
+
+/// What became of one entry of a table or of one write.
+#[derive(Debug)]
+pub(crate) struct Expanded {
+    /// Ascending.
+    pub entries: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// Whether any step changed it.
+    pub changed: bool,
+    spread: bool,
+}
+
+impl Expanded {
+    fn of<'s>(
+        steps: impl Iterator<Item = &'s Step>,
+        (key, value): (&[u8], Option<&[u8]>),
+    ) -> Result<Expanded, Error> {
+        let mut found = Expanded {
+            entries: vec![(key.to_vec(), value.map(<[u8]>::to_vec))],
+            changed: false,
+            spread: false,
+        };
+        for step in steps {
+            for (key, value) in std::mem::take(&mut found.entries) {
+                found.pass(step, key, value)?;
+            }
+        }
+        Ok(found)
+    }
+
+    fn pass(&mut self, step: &Step, key: Vec<u8>, value: Option<Vec<u8>>) -> Result<(), Error> {
+        let Effect::Entries(reshape) = &step.migration.effect else {
+            let new = value.as_deref().map(|value| step.convert(&key, value));
+            let new = new.transpose()?.flatten();
+            self.changed |= new.is_some();
+            self.entries.push((key, new.or(value)));
+            return Ok(());
+        };
+        let form = reshape.reshape(&key, value.as_deref());
+        let form = form.map_err(|cause| step.failed(&key, cause))?;
+        self.changed |= form != Form::Same && value.is_some();
+        match form {
+            Form::Same => self.entries.push((key, value)),
+            Form::Gone => {}
+            Form::Moved(key) => self.entries.push((key, value)),
+            Form::Spread { header, elements } => {
+                self.spread = true;
+                let mut lens = elements
+                    .iter()
+                    .map(|(rest, value)| (rest.len(), value.len()));
+                let too_long = |(rest, value): (usize, usize)| {
+                    key.len() + rest > KEY_BYTES_MAX || value > VALUE_BYTES_MAX
+                };
+                if lens.any(too_long) {
+                    let cause = format!(
+                        "a key of it is over {KEY_BYTES_MAX} bytes, or a value over \
+                         {VALUE_BYTES_MAX}"
+                    );
+                    return Err(step.failed(&key, cause));
+                }
+                self.entries.reserve(elements.len() + 1);
+                let below = elements.into_iter();
+                let below = below.map(|(rest, value)| ([&key[..], &rest].concat(), Some(value)));
+                let mut all: Vec<_> = below.collect();
+                self.entries.push((key, header));
+                self.entries.append(&mut all);
+            }
+        }
+        Ok(())
+    }
+
+    /// The key below which nothing older counts.
+    pub fn hides(&self) -> Option<&[u8]> {
+        let first = self.entries.first().filter(|_| self.spread);
+        first.map(|(key, _)| &key[..])
     }
 }
 

@@ -28,6 +28,12 @@ pub(crate) enum Mutant {
     MigrationForgotten,
     /// Merged tables are called new with old values in them.
     MergedNotMigrated,
+    /// The parts of an old value do not hide older ones.
+    SpreadHidesNothing,
+    /// A table is written again without deletes of what its old values hid in older runs.
+    BeneathNotHidden,
+    /// Range deletes of old tables keep their bounds.
+    BoundsNotMigrated,
 }
 
 #[cfg(test)]

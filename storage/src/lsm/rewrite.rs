@@ -47,7 +47,6 @@ pub(crate) struct Rests {
     space: SpaceId,
     pace: Option<Pace>,
     since: u32,
-    pub migrated: u64,
 }
 
 impl<E: Env> Store<E> {
@@ -183,21 +182,17 @@ impl<E: Env> Store<E> {
             return Ok(false);
         };
         let source = [Rc::new(Run::new(vec![old.clone()]))];
+        let older = inner.older_than(&old);
         // Whatever it deletes may hide something in an older run.
         let writer = Writer::new(inner, false).paced();
-        let written = inner.poison_on_io(inner.write_runs(&source, writer).await);
+        let written = inner.poison_on_io(inner.write_runs(&source, &older, writer).await);
         if let Err(error @ Error::Migration { .. }) = &written {
             let mut rewriting = inner.rewriting.borrow_mut();
             rewriting.failed.insert(old.id, error.to_string());
         }
         let written = written?;
         let _no_merge = inner.compacting.lock().await;
-        let place = {
-            let state = inner.state.borrow();
-            let mut runs = state.levels.runs.iter();
-            runs.position(|run| run.tables().iter().any(|table| table.id == old.id))
-        };
-        let Some(place) = place else {
+        let Some(place) = inner.place_of(&old) else {
             // A merge was faster; it has brought the values into their present form as well.
             inner.remove_files(written.as_slice()).await?;
             return Ok(true);
@@ -263,12 +258,13 @@ fn replace(runs: &mut Vec<Rc<Run>>, (place, old): (usize, u64), new: &Option<Rc<
     }
 }
 
-/// Bytes of entries of a space in tables before `first_table`, and in all.
+/// Bytes of entries of a space in tables before `first_table`, and in all. A range delete, whose
+/// bounds may be old, counts as one.
 fn left(runs: &[Rc<Run>], space: SpaceId, first_table: u64) -> (u64, u64) {
     let (mut left, mut all) = (0, 0);
     for table in runs.iter().flat_map(|run| run.tables()) {
         for meta in table.spaces().iter().filter(|meta| meta.space == space.0) {
-            let bytes = meta.end - meta.begin;
+            let bytes = meta.end - meta.begin + meta.ranges.len() as u64;
             all += bytes;
             left += if table.id < first_table { bytes } else { 0 };
         }
@@ -309,15 +305,27 @@ impl<E: Env> Inner<E> {
         let runs = state.levels.runs.iter();
         let tables: Vec<&Rc<Table>> = runs.flat_map(|run| run.tables()).collect();
         let found = steps.iter().find_map(|step| {
+            let space = step.migration.space.0;
             tables.iter().find(|table| {
-                let spaces = &mut table.spaces().iter();
                 table.id < step.first_table
                     && !rewriting.failed.contains_key(&table.id)
-                    && spaces
-                        .any(|meta| meta.space == step.migration.space.0 && meta.begin < meta.end)
+                    && table.spaces().iter().any(|meta| meta.space == space)
             })
         });
         found.map(|table| Rc::clone(table))
+    }
+
+    /// The run that holds a table.
+    fn place_of(&self, table: &Table) -> Option<usize> {
+        let state = self.state.borrow();
+        let mut runs = state.levels.runs.iter();
+        runs.position(|run| run.tables().iter().any(|found| found.id == table.id))
+    }
+
+    /// The runs beneath that of a table. Merges among them change nothing of what they answer.
+    fn older_than(&self, table: &Table) -> Vec<Rc<Run>> {
+        let place = self.place_of(table).unwrap_or(0);
+        self.state.borrow().levels.runs[..place].to_vec()
     }
 
     /// For a walk over the entries of a space.
@@ -326,7 +334,6 @@ impl<E: Env> Inner<E> {
             space,
             pace: self.rewriting.borrow().paces.get(&space).copied(),
             since: 0,
-            migrated: 0,
         }
     }
 

@@ -6,7 +6,7 @@
 
 mod writer;
 
-pub(crate) use writer::Writer;
+pub(crate) use writer::{Entries, Writer};
 
 use std::rc::Rc;
 
@@ -32,18 +32,20 @@ pub(crate) struct RunSpace {
     pub id: SpaceId,
     ranges: RangeSet,
     parts: Vec<Part>,
+    /// The smallest id of a table that says something of it.
+    oldest: u64,
 }
 
 /// The entries of one space in one table.
 #[derive(Debug)]
-struct Part {
-    table: Rc<Table>,
+pub(crate) struct Part {
+    pub table: Rc<Table>,
     /// Place in `Table::spaces`.
     space: usize,
 }
 
 impl Part {
-    fn meta(&self) -> &table::SpaceMeta {
+    pub fn meta(&self) -> &table::SpaceMeta {
         &self.table.spaces()[self.space]
     }
 }
@@ -59,9 +61,11 @@ impl Run {
                         id,
                         ranges: RangeSet::default(),
                         parts: Vec::new(),
+                        oldest: table.id,
                     });
                 }
                 let space = spaces.last_mut().expect("pushed above when missing");
+                space.oldest = space.oldest.min(table.id);
                 for range in &meta.ranges {
                     space.ranges.add(&range.lo, range.hi.as_deref());
                 }
@@ -102,6 +106,16 @@ impl Run {
 impl RunSpace {
     pub fn ranges(&self) -> &RangeSet {
         &self.ranges
+    }
+
+    /// The tables with entries, ascending.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// The smallest id of a table that says something of the space.
+    pub fn oldest(&self) -> u64 {
+        self.oldest
     }
 
     /// What the run says about a key.

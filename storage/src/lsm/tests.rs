@@ -9,6 +9,7 @@ use crate::lsm::{Order, Read, WriteBatch};
 
 mod files;
 mod model;
+mod reshape;
 mod speed;
 
 /// A seeded random stream (splitmix64).

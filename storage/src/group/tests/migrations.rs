@@ -98,7 +98,7 @@ fn with(convert: lsm::Convert) -> Migrations {
         steps: vec![Migration {
             space: SPACE,
             id,
-            convert,
+            effect: lsm::Effect::Values(convert),
             reach: lsm::Reach::Everywhere,
         }],
         ..Migrations::default()

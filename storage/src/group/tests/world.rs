@@ -10,7 +10,7 @@ use rama_io::sim::{Faults, ProcessId, Sim, SimConfig, SimEnv};
 use rama_wire::{Index, LogId};
 
 use super::model::{Log, MIGRATED, Outcome, SPACE, Step, Writes, entry_of, slices};
-use crate::lsm::{Migration, Migrations, Order, Reach, Read, StoreOptions};
+use crate::lsm::{Effect, Migration, Migrations, Order, Reach, Read, StoreOptions};
 use crate::{
     Error, Group, GroupOptions, Identity, LogRecord, Mutant, Partition, RecordMigration, Recovered,
 };
@@ -48,7 +48,9 @@ fn migration(number: u8) -> Migration {
     Migration {
         space: SPACE,
         id: format!("step {number}"),
-        convert: Arc::new(move |_, value| Ok(Some([value, &[number]].concat()))),
+        effect: Effect::Values(Arc::new(move |_, value| {
+            Ok(Some([value, &[number]].concat()))
+        })),
         reach: Reach::Everywhere,
     }
 }

@@ -5,6 +5,7 @@
 //! nothing older exists, deletes and range deletes have nothing left to hide and are dropped;
 //! other work gets a turn every few thousand entries.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use rama_io::Env;
@@ -14,12 +15,53 @@ use crate::lsm::error::Error;
 use crate::lsm::merge::Merge;
 use crate::lsm::mutant::{Mutant, planted};
 use crate::lsm::ranges::RangeSet;
+use crate::lsm::reshaped::Reshaped;
 use crate::lsm::run::Run;
 use crate::lsm::store::Inner;
 use crate::lsm::table::{Builder, Table};
 
 /// Entries handled between two turns of other work.
 const ENTRIES_PER_TURN: usize = 512;
+
+/// A key and its value, `None` when deleted.
+type Entry<'a> = (Cow<'a, [u8]>, Option<Cow<'a, [u8]>>);
+
+/// The entries of a space, as they are to be written.
+pub(crate) enum Entries<'a> {
+    /// Under the keys they had; and how many have another value.
+    Merged(Merge<'a>, u64),
+    Reshaped(Reshaped<'a>),
+}
+
+impl<'a> Entries<'a> {
+    fn next(&mut self) -> Result<Option<Entry<'a>>, Error> {
+        let (merge, changed) = match self {
+            Entries::Reshaped(merge) => {
+                let entry = merge.next()?;
+                return Ok(entry.map(|(key, value)| (Cow::Owned(key), value.map(Cow::Owned))));
+            }
+            Entries::Merged(merge, changed) => (merge, changed),
+        };
+        let Some((key, value)) = merge.next()? else {
+            return Ok(None);
+        };
+        let new = match value {
+            Some(value) if !planted(Mutant::MergedNotMigrated) => merge.present(key, value)?,
+            _ => None,
+        };
+        *changed += u64::from(new.is_some());
+        let value = new.map(Cow::Owned).or(value.map(Cow::Borrowed));
+        Ok(Some((Cow::Borrowed(key), value)))
+    }
+
+    /// How many entries a migration has changed so far.
+    fn changed(&self) -> u64 {
+        match self {
+            Entries::Merged(_, changed) => *changed,
+            Entries::Reshaped(merge) => merge.changed(),
+        }
+    }
+}
 
 /// A run in the making.
 pub(crate) struct Writer<'s, E: Env> {
@@ -54,7 +96,7 @@ impl<'s, E: Env> Writer<'s, E> {
         &mut self,
         space: SpaceId,
         ranges: &RangeSet,
-        mut merge: Merge<'_>,
+        mut entries: Entries<'_>,
     ) -> Result<(), Error> {
         let mut entered = false;
         let forgotten = planted(Mutant::RangesDroppedAboveBottom);
@@ -64,15 +106,10 @@ impl<'s, E: Env> Writer<'s, E> {
         }
         let mut turn = 0;
         let mut rests = self.store.rests(space);
-        while let Some((key, value)) = merge.next()? {
+        while let Some((key, value)) = entries.next()? {
             if value.is_none() && (self.bottom || planted(Mutant::DeletesDroppedAboveBottom)) {
                 continue;
             }
-            let new = match value {
-                Some(value) if !planted(Mutant::MergedNotMigrated) => merge.present(key, value)?,
-                _ => None,
-            };
-            rests.migrated += u64::from(new.is_some());
             if self
                 .open
                 .as_ref()
@@ -86,7 +123,7 @@ impl<'s, E: Env> Writer<'s, E> {
                 builder.open_space(space, None);
                 entered = true;
             }
-            builder.add(key, new.as_deref().or(value));
+            builder.add(&key, value.as_deref());
             if builder.is_heavy() {
                 builder.write().await?;
             }
@@ -98,7 +135,7 @@ impl<'s, E: Env> Writer<'s, E> {
                 self.store.env.yield_now().await;
             }
         }
-        self.store.note_migrated(space, rests.migrated);
+        self.store.note_migrated(space, entries.changed());
         Ok(())
     }
 
