@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rama_wire::key::successor;
 use rama_wire::{LogId, SpaceId};
 
 use crate::lsm::WriteBatch;
@@ -61,7 +62,8 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Each migration, a byte that is added to every value and to records of one log, begins behind an entry.
+    /// Each migration, known by its number, begins behind an entry. Each adds its number to records of one
+    /// log, and to every value or, with an odd number, spreads values.
     pub fn of(entries: &[Vec<Step>], migrations: &[(u64, u8)]) -> Outcome {
         let mut outcome = Outcome::default();
         for index in 0..=entries.len() {
@@ -77,11 +79,16 @@ impl Outcome {
     }
 
     fn migrate(&mut self, byte: u8) {
-        let stored = self.stores.values_mut().flat_map(BTreeMap::values_mut);
-        stored.for_each(|value| value.push(byte));
-        let prepared = self.prepared.values_mut().flat_map(|(_, writes)| writes);
-        let prepared = prepared.filter_map(|(_, value)| value.as_mut());
-        prepared.for_each(|value| value.push(byte));
+        let len = spread_len(byte);
+        for store in self.stores.values_mut() {
+            let old = std::mem::take(store).into_iter();
+            let new = old.flat_map(|(key, value)| changed((key, Some(value)), byte, len));
+            store.extend(new.filter_map(|(key, value)| Some((key, value?))));
+        }
+        for (_, writes) in self.prepared.values_mut() {
+            let old = std::mem::take(writes).into_iter();
+            writes.extend(old.flat_map(|write| changed(write, byte, len)));
+        }
         let logs = self
             .logs
             .iter_mut()
@@ -138,18 +145,58 @@ impl Outcome {
         for (key, value) in writes {
             match value {
                 Some(value) => store.insert(key, value),
-                None => store.remove(&key),
+                None => {
+                    store.retain(|found, _| !found.starts_with(&key));
+                    None
+                }
             };
         }
     }
 }
 
+/// How long the keys are whose values a migration spreads; `None` when it changes values.
+pub fn spread_len(number: u8) -> Option<usize> {
+    let spreads = number % 2 == 1;
+    spreads.then(|| b"key 00".len() + usize::from(number / 2))
+}
+
+/// The parts of a value: one for each of its bytes.
+pub fn parts(value: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let parts = value.iter().zip(0..);
+    parts.map(|(byte, at)| (vec![at], vec![*byte])).collect()
+}
+
+/// What becomes of a write.
+fn changed((key, value): (Vec<u8>, Option<Vec<u8>>), byte: u8, len: Option<usize>) -> Writes {
+    match (value, len) {
+        (Some(mut value), None) => {
+            value.push(byte);
+            vec![(key, Some(value))]
+        }
+        (Some(value), Some(len)) if key.len() == len => {
+            let parts = parts(&value).into_iter();
+            let below = parts.map(|(rest, part)| ([&key[..], &rest].concat(), Some(part)));
+            let header = (key.clone(), Some(vec![value.len() as u8]));
+            [(key.clone(), None), header]
+                .into_iter()
+                .chain(below)
+                .collect()
+        }
+        (value, _) => vec![(key, value)],
+    }
+}
+
+/// What is deleted goes with all that is below it.
 pub fn batch_of(writes: &Writes) -> WriteBatch {
     let mut batch = WriteBatch::new();
     for (key, value) in writes {
         match value {
             Some(value) => batch.put(SPACE, key, value),
-            None => batch.delete(SPACE, key),
+            None => {
+                batch.delete(SPACE, key);
+                let end = successor(key).expect("keys are text");
+                batch.delete_range(SPACE, &[&key[..], &[0]].concat(), &end);
+            }
         }
     }
     batch

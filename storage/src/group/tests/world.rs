@@ -9,8 +9,10 @@ use std::time::Duration;
 use rama_io::sim::{Faults, ProcessId, Sim, SimConfig, SimEnv};
 use rama_wire::{Index, LogId};
 
-use super::model::{Log, MIGRATED, Outcome, SPACE, Step, Writes, entry_of, slices};
-use crate::lsm::{Effect, Migration, Migrations, Order, Reach, Read, StoreOptions};
+use super::model::{
+    Log, MIGRATED, Outcome, SPACE, Step, Writes, entry_of, parts, slices, spread_len,
+};
+use crate::lsm::{Effect, Form, Migration, Migrations, Order, Reach, Read, Reshape, StoreOptions};
 use crate::{
     Error, Group, GroupOptions, Identity, LogRecord, Mutant, Partition, RecordMigration, Recovered,
 };
@@ -43,14 +45,43 @@ pub fn small_options(mutant: Option<Mutant>) -> GroupOptions {
     }
 }
 
-/// Adds its number to a value: a value that passes twice, or never, is seen.
+/// Spreads values under keys of one length.
+struct Spread(usize);
+
+impl Reshape for Spread {
+    fn reshape(&self, key: &[u8], value: Option<&[u8]>) -> Result<Form, String> {
+        if key.len() != self.0 {
+            return Ok(Form::Same);
+        }
+        Ok(Form::Spread {
+            header: value.map(|value| vec![value.len() as u8]),
+            elements: value.map(parts).unwrap_or_default(),
+        })
+    }
+
+    fn present_bound(&self, key: &[u8]) -> Vec<u8> {
+        key.to_vec()
+    }
+
+    fn old_lo(&self, key: &[u8]) -> Vec<u8> {
+        key[..key.len().min(self.0)].to_vec()
+    }
+
+    fn old_hi(&self, key: &[u8]) -> Vec<u8> {
+        key.to_vec()
+    }
+}
+
+/// Adds its number to a value, so that one that passes twice, or never, is seen; or spreads values.
 fn migration(number: u8) -> Migration {
+    let longer = move |_: &[u8], value: &[u8]| Ok(Some([value, &[number]].concat()));
     Migration {
         space: SPACE,
         id: format!("step {number}"),
-        effect: Effect::Values(Arc::new(move |_, value| {
-            Ok(Some([value, &[number]].concat()))
-        })),
+        effect: match spread_len(number) {
+            Some(len) => Effect::Entries(Arc::new(Spread(len))),
+            None => Effect::Values(Arc::new(longer)),
+        },
         reach: Reach::Everywhere,
     }
 }
@@ -235,7 +266,7 @@ impl World {
         let count = 1 + self.random(4);
         let mut writes = Writes::new();
         for _ in 0..count {
-            let key = format!("key {}", self.random(40)).into_bytes();
+            let key = format!("key {:02}", self.random(40)).into_bytes();
             let value = vec![self.random(256) as u8; self.random(60) as usize];
             writes.push((key, (self.random(5) > 0).then_some(value)));
         }
