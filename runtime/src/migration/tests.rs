@@ -128,5 +128,8 @@ fn changes_of_keys_that_make_no_sense_are_told() {
     ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
-    assert!(!text.contains("\"map\"") && !text.contains("\"added\""), "{text}");
+    assert!(
+        !text.contains("\"map\"") && !text.contains("\"added\""),
+        "{text}"
+    );
 }
