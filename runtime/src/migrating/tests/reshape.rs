@@ -33,14 +33,22 @@ const SONGS_V2: PState<Map<String, List<(String, u64)>>> = PState::named("$$song
 const ALL_V1: PState<BTreeMap<String, u64>> = PState::named("$$all").global();
 const ALL_V2: PState<Map<String, u64>> = PState::named("$$all").global();
 
-/// A song that begins with `-` takes everything of the artist away; one with `x` only the song.
-fn first_code(m: &mut Setup) {
+/// A song that begins with `-` takes everything of the artist away; one with `x` only the song. With a
+/// migration that changes nothing, all that was written before comes into tables.
+fn first_code(into_tables: bool) -> impl Fn(&mut Setup) + Send + Sync {
+    move |m| first(m, into_tables)
+}
+
+fn first(m: &mut Setup, into_tables: bool) {
     let mut mb = m.microbatch("catalog");
     let (artists, songs, all) = (
         mb.pstate(BY_ARTIST_V1),
         mb.pstate(SONGS_V1),
         mb.pstate(ALL_V1),
     );
+    if into_tables {
+        mb.migrate("same", ALL_V1.root(), |old: BTreeMap<String, u64>| old);
+    }
     mb.source_with(PLAYS, from_beginning())
         .map(move |task, (artist, song): (String, String)| {
             let at = artists.key(&artist).key("album");
@@ -250,7 +258,7 @@ fn parts_are_read_and_written_right_after_the_update_and_when_it_is_complete() {
         let cluster = builder.options(slow).start().unwrap();
         block_on(async {
             let mut plays = Vec::new();
-            cluster.launch(music(first_code)).await.unwrap();
+            cluster.launch(music(first_code(false))).await.unwrap();
             let first = [
                 "ann one",
                 "ann two",
@@ -260,6 +268,8 @@ fn parts_are_read_and_written_right_after_the_update_and_when_it_is_complete() {
                 "bob xone",
             ];
             append_all(&cluster, &mut plays, &first).await;
+            cluster.update(music(first_code(true))).await.unwrap();
+            complete(&cluster).await;
             cluster.update(music(next_code(true))).await.unwrap();
             check_all!(&cluster, plays, "after the update");
             let path = BY_ARTIST_V2.key("ann").key("album").heard().key("one");
@@ -300,9 +310,12 @@ fn power_cuts_while_parts_are_written_lose_and_repeat_nothing() {
                 .with(Level::Module, SLOW, 300)
                 .with(Level::Module, STEP, 1 + seed % 7);
         let simulation = Simulation::seed(seed).tasks(2).options(slow);
-        simulation.run(music(first_code), |cluster| async move {
+        simulation.run(music(first_code(false)), |cluster| async move {
             let mut plays = Vec::new();
             play_some(&cluster, &mut plays, 14).await;
+            cluster.update(music(first_code(true))).await.unwrap();
+            complete_all(&cluster).await;
+            play_some(&cluster, &mut plays, 4).await;
             cluster.update(music(next_code(true))).await.unwrap();
             for round in 0..4 {
                 check_all!(&cluster, plays, format!("seed {seed} round {round}"));
@@ -313,19 +326,18 @@ fn power_cuts_while_parts_are_written_lose_and_repeat_nothing() {
                 cluster.power_cut().await;
                 cluster.calm().await;
             }
-            while cluster
-                .migrations()
-                .await
-                .unwrap()
-                .iter()
-                .any(|found| !found.complete)
-            {
-                cluster.sleep(Duration::from_millis(20)).await;
-            }
+            complete_all(&cluster).await;
             cluster.update(music(next_code(false))).await.unwrap();
             play_some(&cluster, &mut plays, 3).await;
             check_all!(&cluster, plays, format!("seed {seed} at the end"));
         });
+    }
+}
+
+async fn complete_all(cluster: &SimulatedCluster) {
+    let left = |found: &MigrationStatus| !found.complete;
+    while cluster.migrations().await.unwrap().iter().any(left) {
+        cluster.sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -351,7 +363,7 @@ async fn play_some(cluster: &SimulatedCluster, plays: &mut Vec<(String, String)>
 fn other_shapes_than_the_stored_ones_are_refused_with_both() {
     let cluster = InProcessCluster::new(2, 1).unwrap();
     block_on(async {
-        cluster.launch(music(first_code)).await.unwrap();
+        cluster.launch(music(first_code(false))).await.unwrap();
         let refused = cluster.update(music(next_code(false))).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Rejected);
         let text = refused.to_string();
