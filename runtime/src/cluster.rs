@@ -158,8 +158,20 @@ impl Cluster {
         &self.inner.id
     }
 
-    /// Names of the launched modules, sorted.
-    pub fn modules(&self) -> Vec<String> {
+    /// Names of all modules that run in the cluster, sorted, whether this program has opened
+    /// them or not.
+    ///
+    /// # Errors
+    /// Over a connection `Unavailable` when no daemon answers within the deadline.
+    pub async fn modules(&self) -> Result<Vec<String>> {
+        match self.connection() {
+            Some(connection) => connection.modules().await,
+            None => Ok(self.modules_here()),
+        }
+    }
+
+    /// Names of the modules that run in this process, or that it has opened over a connection, sorted.
+    pub fn modules_here(&self) -> Vec<String> {
         self.read().keys().cloned().collect()
     }
 

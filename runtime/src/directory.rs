@@ -37,8 +37,15 @@ pub trait Directory: Send + Sync + 'static {
     /// Completes when somebody of the cluster answers.
     ///
     /// # Errors
-    /// `Unavailable` when nobody does now; another kind when it makes no sense to try again.
+    /// `Unavailable` when nobody does now; another kind when it makes no sense to try again, such as
+    /// `Rejected` by a cluster of a version that this program does not speak.
     fn reach(&self) -> BoxFuture<'_, Result<()>>;
+
+    /// The names of all modules that run, sorted.
+    ///
+    /// # Errors
+    /// As of [`reach`](Directory::reach).
+    fn modules(&self) -> BoxFuture<'_, Result<Vec<String>>>;
 
     /// Where `module` runs: now, or as soon as something is newer than the revision `after`. May
     /// answer earlier with what is known already.

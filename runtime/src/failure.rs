@@ -166,7 +166,8 @@ fn describe(info: &PanicHookInfo<'_>) -> (String, String) {
     (message_of(info.payload()), location)
 }
 
-fn message_of(payload: &(dyn Any + Send)) -> String {
+/// What a panic said.
+pub(crate) fn message_of(payload: &(dyn Any + Send)) -> String {
     if let Some(text) = payload.downcast_ref::<&str>() {
         return (*text).to_owned();
     }

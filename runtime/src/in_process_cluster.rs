@@ -375,7 +375,7 @@ impl InProcessCluster {
     fn stopped(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async {
             let mut stopped = Ok(());
-            for module in self.launcher.cluster.modules() {
+            for module in self.launcher.cluster.modules_here() {
                 stopped = stopped.and(self.launcher.stop(&module).await);
             }
             stopped

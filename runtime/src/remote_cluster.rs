@@ -83,10 +83,17 @@ impl Cluster {
 
 /// The way to a cluster. Dropping it ends its links; calls under way end.
 pub(crate) struct Connection {
-    jobs: Option<mpsc::UnboundedSender<Follow>>,
+    jobs: Option<mpsc::UnboundedSender<Job>>,
     /// Modules that are followed; locked while one is looked up.
     followed: Mutex<BTreeSet<String>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread for links is asked for.
+enum Job {
+    Follow(Follow),
+    /// The names of all modules.
+    Modules(oneshot::Sender<Result<Vec<String>>>),
 }
 
 /// A module to be followed.
@@ -111,11 +118,22 @@ impl Connection {
             code,
             opened,
         };
-        let jobs = self.jobs.as_ref().ok_or_else(closed)?;
-        jobs.send(job).map_err(|_| closed())?;
+        self.send(Job::Follow(job))?;
         answer.await.unwrap_or_else(|_| Err(closed()))?;
         followed.insert(module);
         Ok(())
+    }
+
+    /// The names of all modules of the cluster.
+    pub(crate) async fn modules(&self) -> Result<Vec<String>> {
+        let (answer, names) = oneshot::channel();
+        self.send(Job::Modules(answer))?;
+        names.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    fn send(&self, job: Job) -> Result<()> {
+        let jobs = self.jobs.as_ref().ok_or_else(closed)?;
+        jobs.send(job).map_err(|_| closed())
     }
 }
 
@@ -151,7 +169,7 @@ struct Shared {
 /// The thread for links.
 fn carry(
     config: RemoteConfig,
-    jobs: mpsc::UnboundedReceiver<Follow>,
+    jobs: mpsc::UnboundedReceiver<Job>,
     ready: oneshot::Sender<Result<Arc<dyn Timer>>>,
 ) {
     let built = tokio::runtime::Builder::new_current_thread()
@@ -179,16 +197,28 @@ fn carry(
     });
 }
 
-/// Follows what it is told to follow, until the last handle is gone.
-async fn serve(shared: Rc<Shared>, mut jobs: mpsc::UnboundedReceiver<Follow>) {
-    while let Some(Follow {
-        cluster,
-        code,
-        opened,
-    }) = jobs.recv().await
-    {
-        let follower = Follower::new(shared.clone(), cluster, code);
-        tokio::task::spawn_local(follower.run(opened));
+/// Does what it is asked for, until the last handle is gone.
+async fn serve(shared: Rc<Shared>, mut jobs: mpsc::UnboundedReceiver<Job>) {
+    while let Some(job) = jobs.recv().await {
+        let shared = shared.clone();
+        match job {
+            Job::Follow(Follow {
+                cluster,
+                code,
+                opened,
+            }) => {
+                let follower = Follower::new(shared, cluster, code);
+                tokio::task::spawn_local(follower.run(opened));
+            }
+            Job::Modules(answer) => {
+                tokio::task::spawn_local(async move {
+                    let config = &shared.config;
+                    let names = in_time(config, || config.directory.modules()).await;
+                    // Who asked may have gone.
+                    let _ = answer.send(names);
+                });
+            }
+        }
     }
     shared.endpoint.close().await;
     if let Some(endpoint) = &shared.endpoint_v6 {
@@ -207,12 +237,7 @@ impl Shared {
             Error::unavailable("could not bind a port for links").caused_by(source)
         })?;
         let endpoint_v6 = bind(&config, v6.into(), incarnation).ok();
-        let reached = tokio::time::timeout(config.deadline, reach(&config)).await;
-        reached.unwrap_or_else(|_| {
-            let deadline = config.deadline;
-            let text = format!("the cluster did not answer within {deadline:?}");
-            Err(Error::unavailable(text))
-        })?;
+        in_time(&config, || config.directory.reach()).await?;
         Ok(Shared {
             config,
             endpoint,
@@ -223,20 +248,36 @@ impl Shared {
     }
 }
 
+/// Asks until somebody answers, within the deadline.
+async fn in_time<T, F>(config: &RemoteConfig, ask: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let deadline = config.deadline;
+    let answered = tokio::time::timeout(deadline, answered(deadline, ask)).await;
+    answered.unwrap_or_else(|_| {
+        let text = format!("the cluster did not answer within {deadline:?}");
+        Err(Error::unavailable(text))
+    })
+}
+
 /// Asks until somebody answers; the last failure when nobody does in time.
-async fn reach(config: &RemoteConfig) -> Result<()> {
+async fn answered<T, F>(deadline: Duration, ask: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
     let began = tokio::time::Instant::now();
     let mut pauses = ground::Pauses::default();
     loop {
-        match config.directory.reach().await {
+        match ask().await {
             Err(error) if error.is_retryable() => {
                 let pause = pauses.next_pause();
-                if began.elapsed() + pause >= config.deadline {
+                if began.elapsed() + pause >= deadline {
                     return Err(error);
                 }
                 tokio::time::sleep(pause).await;
             }
-            reached => return reached,
+            answered => return answered,
         }
     }
 }

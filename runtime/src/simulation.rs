@@ -6,21 +6,26 @@
 //! survive. What must stay true: the same seed, module and test give the same execution, told by
 //! the same trace hash; faults end, so that every run does.
 
+mod failing;
 mod faults;
 mod links;
 mod migrations;
 mod options;
+mod replay;
+mod shrinking;
 mod timer;
 mod trace;
 mod world;
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::future::LocalBoxFuture;
 use rama_io::Env;
-use rama_io::sim::{self, Sim, SimConfig};
+use rama_io::sim;
 use rama_storage::GroupOptions;
 
 use crate::cluster::Cluster;
@@ -32,18 +37,61 @@ use crate::options::Settings;
 
 pub use faults::Faults;
 
-use timer::SimTimer;
+use failing::Refused;
+use shrinking::Numbers;
 use world::World;
 
 /// A test of a module in a simulated world.
 ///
-/// ```ignore
-/// for seed in 0..100 {
+/// ```
+/// use rama_runtime::{Depot, Faults, Map, Module, PState, Partition, Setup, Simulation};
+///
+/// const PAID: Depot<(u64, u64)> = Depot::named("*paid");
+/// const FUNDS: PState<Map<u64, u64>> = PState::named("$$funds");
+///
+/// struct Bank;
+///
+/// impl Module for Bank {
+///     fn define(&self, setup: &mut Setup) {
+///         setup.depot(PAID, Partition::hash_by(|paid: &(u64, u64)| paid.0));
+///         let mut bank = setup.microbatch("bank");
+///         let funds = bank.pstate(FUNDS);
+///         bank.source(PAID).each(move |task, (user, amount)| {
+///             funds.key(&user).update(task, |sum| sum.unwrap_or(0) + amount);
+///         });
+///     }
+/// }
+///
+/// for seed in 0..3 {
 ///     Simulation::seed(seed).faults(Faults::all()).run(Bank, |cluster| async move {
-///         // append, then compare
+///         cluster.calm().await;
+///         let (paid, funds) = (cluster.depot(PAID), cluster.pstate(FUNDS));
+///         paid.append(&(7, 100)).await.unwrap();
+///         while funds.select(FUNDS.key(&7)).await.unwrap() != Some(100) {
+///             cluster.sleep(std::time::Duration::from_millis(5)).await;
+///         }
 ///     });
 /// }
 /// ```
+///
+/// # When it fails
+/// The faults of a seed have numbers from 1, in the order in which they are due. A run that fails is
+/// run again with fewer of them, at most [`shrink_runs`](Simulation::shrink_runs) times, for as long
+/// as it fails at the same place. Then it prints how many are needed, the events of the smallest run,
+/// and how to have that run again:
+///
+/// ```text
+/// simulation: seed 7 fails; 2 of 17 faults are needed (23 runs):
+///   money was made or lost
+///   at tests/bank.rs:31:5
+///     12.345678 ms  fault 3: power cut of machine 0
+///     13.002001 ms  microbatch committed topology=bank (5 times since 2.100000 ms)
+///     31.000408 ms  fault 9: broken link to thread 2
+///   the same again: `RAMA_SEED=7 RAMA_FAULTS=3,9` in the environment, or `.only_faults([3, 9])`
+/// ```
+///
+/// So the test may run more than once, and what it shares with other runs, such as a counter outside
+/// of it, makes its runs differ; that is then told.
 #[derive(Clone, Debug)]
 #[must_use = "a simulation does nothing until `run`"]
 pub struct Simulation {
@@ -53,6 +101,9 @@ pub struct Simulation {
     machines: u32,
     faults: Faults,
     time_budget: Duration,
+    /// `None` for all of them.
+    only_faults: Option<Numbers>,
+    shrink_runs: u32,
     pub(crate) options: Settings,
     /// Launched before the one that is run.
     others: Vec<(Definition, u32)>,
@@ -83,6 +134,8 @@ impl Simulation {
             machines: 1,
             faults: Faults::none(),
             time_budget: Duration::from_secs(600),
+            only_faults: None,
+            shrink_runs: 64,
             options: Settings::new(),
             others: Vec::new(),
             #[cfg(any(test, feature = "mutants"))]
@@ -121,6 +174,20 @@ impl Simulation {
         self
     }
 
+    /// Of the faults that the seed plans only those of these numbers happen, as a failed run has
+    /// printed them. `RAMA_SEED` and `RAMA_FAULTS` in the environment ask for the same for one seed
+    /// when the test does not. Such a run is not run again when it fails.
+    pub fn only_faults(mut self, numbers: impl IntoIterator<Item = u32>) -> Simulation {
+        self.only_faults = Some(numbers.into_iter().collect());
+        self
+    }
+
+    /// How many times a run that fails is run again with fewer faults. Default 64; 0 for never.
+    pub fn shrink_runs(mut self, runs: u32) -> Simulation {
+        self.shrink_runs = runs;
+        self
+    }
+
     /// Another module of the cluster, with so many tasks, launched before the one that is run and
     /// before those added later. With several modules there is one machine.
     ///
@@ -138,29 +205,32 @@ impl Simulation {
         self
     }
 
-    /// Runs with a deliberate mistake in the stack below.
+    /// Runs with a deliberate mistake in the stack below. A run that fails is not run again.
     #[cfg(any(test, feature = "mutants"))]
     pub fn mutant(mut self, mutant: Option<crate::mutants::Mutant>) -> Simulation {
         self.mutant = mutant;
-        self
+        match mutant {
+            Some(_) => self.shrink_runs(0),
+            None => self,
+        }
     }
 
     /// Runs `test` against the module.
     ///
     /// # Panics
     /// When the definition has mistakes, when the module cannot be started over its data, when the
-    /// test panics or is stuck. The seed is printed, and the last
-    /// [events](SimulatedCluster::events) with their times.
+    /// test panics or is stuck. The seed is printed, and the [events](SimulatedCluster::events) of the
+    /// smallest run that [fails](Simulation#when-it-fails).
     pub fn run<T, F>(
         self,
         module: impl Module,
-        test: impl FnOnce(SimulatedCluster) -> F,
+        test: impl Fn(SimulatedCluster) -> F,
     ) -> Simulated<T>
     where
         F: Future<Output = T>,
     {
         let seed = self.seed;
-        self.try_run(module, test)
+        self.run_typed(module, test, Refused::Fails)
             .unwrap_or_else(|error| panic!("seed {seed}: {error:#}"))
     }
 
@@ -173,9 +243,22 @@ impl Simulation {
     /// # Panics
     /// When the definition has mistakes, when the test panics or is stuck.
     pub fn try_run<T, F>(
+        self,
+        module: impl Module,
+        test: impl Fn(SimulatedCluster) -> F,
+    ) -> Result<Simulated<T>>
+    where
+        F: Future<Output = T>,
+    {
+        self.run_typed(module, test, Refused::IsAnswered)
+    }
+
+    /// Keeps the types of the test out of what runs it.
+    fn run_typed<T, F>(
         mut self,
         module: impl Module,
-        test: impl FnOnce(SimulatedCluster) -> F,
+        test: impl Fn(SimulatedCluster) -> F,
+        refused: Refused,
     ) -> Result<Simulated<T>>
     where
         F: Future<Output = T>,
@@ -188,26 +271,17 @@ impl Simulation {
             "several modules are simulated on one machine"
         );
         let definition = define(&module).unwrap_or_else(|error| panic!("{error}"));
-        let mut config = SimConfig::with_faults(self.faults.disk);
-        config.time_budget = self.time_budget;
-        #[cfg(any(test, feature = "mutants"))]
-        let _mutant = self.activate_mutant();
-        let sim = Sim::new(self.seed, config);
-        let (timer, timers) = SimTimer::new();
-        let world = Rc::new(World::new(&sim, self, definition, timer));
-        let cluster = SimulatedCluster {
-            world: world.clone(),
+        let value = RefCell::new(None);
+        let test = |cluster| -> LocalBoxFuture<'_, ()> {
+            let ended = test(cluster);
+            Box::pin(async { *value.borrow_mut() = Some(ended.await) })
         };
-        let mut value = None;
-        let test = async { value = Some(test(cluster).await) };
-        // A run that fails prints its last events.
-        let teller = trace::Teller(sim.notes());
-        tracing::subscriber::with_default(teller, || world.run(timers, Box::pin(test)))?;
+        let ran = self.run_or_tell(&definition, &test, refused)?;
         Ok(Simulated {
-            value: value.expect("the test has ended"),
-            trace_hash: sim.trace_hash(),
-            power_cuts: world.cuts.get(),
-            restarts: world.restarts.get(),
+            value: value.take().expect("the test has ended"),
+            trace_hash: ran.trace_hash,
+            power_cuts: ran.power_cuts,
+            restarts: ran.restarts,
         })
     }
 
@@ -258,10 +332,13 @@ impl SimulatedCluster {
         self.world.restarts.get()
     }
 
-    /// The last faults, and what the engine has logged, with their virtual times: power cuts, events
-    /// that failed, microbatches that were committed. A run that fails prints them.
+    /// All faults, and the last of what the engine has logged, with the virtual time when each
+    /// happened last: power cuts, events that failed, microbatches that were committed. A run that
+    /// fails prints them.
     pub fn events(&self) -> Vec<(Duration, String)> {
-        self.world.sim.notes().last()
+        let notes = self.world.sim.notes().all();
+        let events = notes.into_iter();
+        events.map(|note| (note.last, note.text)).collect()
     }
 
     /// Completes when the last fault of the machines is over and the module runs for good.

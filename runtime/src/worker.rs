@@ -165,7 +165,7 @@ impl Worker {
     /// `Storage` when a log failed; the executors are ended all the same.
     pub async fn shutdown(mut self) -> Result<()> {
         let mut stopped = Ok(());
-        for module in self.launcher.cluster.modules() {
+        for module in self.launcher.cluster.modules_here() {
             stopped = stopped.and(self.launcher.stop(&module).await);
         }
         for (host, &thread) in self.config.local.iter().enumerate() {

@@ -120,6 +120,8 @@ pub enum Id {
     TaskGroups,
     /// Where its task threads are.
     Routes,
+    /// The names of the modules that run.
+    ModuleNames,
     /// Dynamic options.
     Options,
     /// Sets one.

@@ -21,6 +21,8 @@ pub const TASK_GROUPS: &str = "/v1/modules/{module}/instances/{instance}/task-gr
 /// GET: where the task threads of a module are. `?after=REVISION` waits, up to half a minute, for
 /// something newer; with 0 for a module that does not run yet.
 pub const ROUTES: &str = "/v1/modules/{module}/routes";
+/// GET the names of all modules that run, sorted: a list of strings.
+pub const MODULE_NAMES: &str = "/v1/module-names";
 /// GET the dynamic options of a module, each as [`crate::OptionInfo`]; PUT or DELETE one
 /// [`crate::OptionSetting`] as the body. What is answered to a change has no meaning but its status.
 pub const OPTIONS: &str = "/v1/modules/{module}/options";

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter};
 use rama_api::endpoints::Id;
@@ -25,8 +25,8 @@ use rama_planner::store::{Key, Value};
 use rama_rpc::RpcError;
 use uuid::Uuid;
 
-use crate::api::routes::{Wanted, answer};
-use crate::api::{Answer, module_name, unknown_module};
+use crate::api::routes::{Wanted, answer, known};
+use crate::api::{Answer, json, module_name, unknown_module};
 use crate::routes::answered_by;
 use crate::snapshot::{Snapshot, Snapshots};
 
@@ -58,6 +58,7 @@ pub(crate) fn handler(rest: &Rest, id: Id, on: MethodFilter) -> Option<MethodRou
     let rest = rest.clone();
     match id {
         Id::Routes => Some(answered_by(on, routes, rest)),
+        Id::ModuleNames => Some(answered_by(on, names, rest)),
         Id::Describe
         | Id::Append
         | Id::Select
@@ -80,6 +81,26 @@ async fn routes(
     Query(wanted): Query<Wanted>,
 ) -> Answer {
     answer(&mut rest.snapshots.clone(), rest.cluster, &module, &wanted).await
+}
+
+/// The modules of the cluster that can be opened.
+async fn names(State(rest): State<Rest>) -> Answer {
+    let snapshot = known(&mut rest.snapshots.clone()).await;
+    json(StatusCode::OK, &running(&snapshot))
+}
+
+/// Names of the modules that take appends, sorted.
+fn running(snapshot: &Snapshot) -> Vec<String> {
+    let modules = snapshot.view.entries();
+    let names = modules.filter_map(|(key, value)| match (key, value) {
+        (Key::Module(name), Value::Module(record)) => {
+            record.append_target.map(|_| name.as_str().to_owned())
+        }
+        _ => None,
+    });
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
 }
 
 /// Path parts of a forwarded request; the rest is the worker's.

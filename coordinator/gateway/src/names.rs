@@ -80,7 +80,7 @@ pub fn canonical(kind: Kind, name: &str) -> Cow<'_, str> {
 pub fn no_module(cluster: &Cluster, module: &str) -> Refusal {
     let detail = format!(
         "could not find module {module}; running: {}",
-        list(&cluster.modules())
+        list(&cluster.modules_here())
     );
     Refusal::new(Code::NotFound, detail).hint("GET / lists the modules with their links")
 }

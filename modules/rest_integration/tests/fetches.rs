@@ -127,7 +127,8 @@ async fn answer(cluster: &rama::SimulatedCluster, requests: &mut mpsc::Unbounded
 #[test]
 fn every_page_is_fetched_in_the_end_under_faults() {
     for seed in 0..100 {
-        let (ask, mut requests) = mpsc::unbounded_channel::<Request>();
+        let (ask, requests) = mpsc::unbounded_channel::<Request>();
+        let requests = &tokio::sync::Mutex::new(requests);
         let module = RestIntegration(Arc::new(move |url| {
             let (answer, answered) = oneshot::channel();
             let asked = ask.send((url, answer));
@@ -161,6 +162,7 @@ fn every_page_is_fetched_in_the_end_under_faults() {
                     assert_eq!(page(&cluster, &url).await, expected, "seed {seed}");
                 }
             };
+            let mut requests = requests.lock().await;
             tokio::select! {
                 () = test => {}
                 () = answer(&cluster, &mut requests) => {}

@@ -12,12 +12,14 @@ mod disk;
 mod env;
 mod executor;
 mod inode;
+mod notes;
 mod rng;
 #[cfg(test)]
 mod tests;
 mod world;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -33,12 +35,13 @@ use crate::env::Tick;
 pub use channel::{SimReceiver, SimSender, SimTransport};
 pub use config::{Faults, Latency, SimConfig};
 pub use env::{SimEnv, SimFile};
+pub use notes::{Note, Notes};
 pub use world::ProcessId;
 
 use disk::lock;
 use executor::{Step, Tasks};
 use rng::Rng;
-use world::{Place, Process, Shared, TaskKey, World};
+use world::{Place, Process, Shared, TaskKey};
 
 /// One simulated world. Clones are the same world.
 ///
@@ -243,16 +246,33 @@ impl Sim {
     /// and what was not flushed stays at risk. Environments made before are dead;
     /// [`Sim::env`] makes new ones.
     pub fn kill(&self, process: ProcessId) {
-        self.end_incarnation(process, "kill", |machine, _, rng| machine.disk.kill(rng));
+        self.end_incarnation(process, "kill", None, |machine, _, rng| {
+            machine.disk.kill(rng);
+        });
     }
 
     /// Cuts the power of a machine: its futures are dropped, and of what was not flushed only a
     /// random part survives, torn at 512 bytes (see [`Faults`]).
     pub fn power_cut(&self, process: ProcessId) {
+        self.cut(process, None);
+    }
+
+    /// The number of a fault that the caller's own draw has planned for now; `None` when
+    /// [`SimConfig::only_faults`] leaves it out. The fault is then to happen under this number.
+    pub fn planned_fault(&self) -> Option<u32> {
+        self.shared.world().planned()
+    }
+
+    /// A [power cut](Sim::power_cut) that is the [planned fault](Sim::planned_fault) of this number.
+    pub fn planned_power_cut(&self, process: ProcessId, fault: u32) {
+        self.cut(process, Some(fault));
+    }
+
+    fn cut(&self, process: ProcessId, fault: Option<u32>) {
         let cut = |machine: &mut Process, faults: &Faults, rng: &mut Rng| {
             machine.disk.power_cut(faults, rng);
         };
-        self.end_incarnation(process, "power cut", cut);
+        self.end_incarnation(process, "power cut", fault, cut);
     }
 
     /// A number that sums up every decision, I/O and message so far.
@@ -261,7 +281,7 @@ impl Sim {
     }
 
     /// Remembers something that happened, beside the faults that note themselves. A run that fails
-    /// prints the last of them with their times.
+    /// prints the last of them with their times, and all faults.
     pub fn note(&self, text: impl Into<String>) {
         self.shared.world().note(text.into());
     }
@@ -269,6 +289,11 @@ impl Sim {
     /// Where the same may be said from anywhere.
     pub fn notes(&self) -> Notes {
         Notes(self.shared.clone())
+    }
+
+    /// The numbers of the faults that the seed has planned so far and that happened.
+    pub fn faults(&self) -> BTreeSet<u32> {
+        self.shared.world().notes.faults().collect()
     }
 
     /// How many I/Os were issued so far.
@@ -304,24 +329,25 @@ impl Sim {
         &self,
         process: ProcessId,
         name: &str,
+        fault: Option<u32>,
         damage: impl FnOnce(&mut Process, &Faults, &mut Rng),
     ) {
         {
             let mut world = self.shared.world();
             world.trace.fold_bytes(name.as_bytes());
-            world.note(format!("{name} of machine {}", process.0));
-            let faults = world.config.faults;
-            let World {
-                processes,
-                disk_rng,
-                ..
-            } = &mut *world;
-            let machine = &mut processes[process.0 as usize];
+            let (now, faults) = (world.now, world.config.faults);
+            let text = format!("{name} of machine {}", process.0);
+            world.notes.fault(now, fault, text);
+            // A stream of its own, as of every fault: a cut that is left out shifts no other draws.
+            let incarnation = world.process(process).incarnation;
+            let stream = format!("end {} {incarnation}", process.0);
+            let rng = &mut Rng::new(world.seed, &stream);
+            let machine = world.process(process);
             machine.incarnation += 1;
             if faults.clock_jumps {
-                machine.wall_offset_ms = disk_rng.below(1_000);
+                machine.wall_offset_ms = rng.below(1_000);
             }
-            damage(machine, &faults, disk_rng);
+            damage(machine, &faults, rng);
         }
         self.tasks.drop_process(&self.shared, process);
     }
@@ -365,26 +391,6 @@ impl Drop for End {
     }
 }
 
-/// Takes what [`Sim::note`] takes, on any thread. The world is locked meanwhile.
-#[derive(Clone)]
-pub struct Notes(Arc<Shared>);
-
-impl Notes {
-    /// As [`Sim::note`].
-    pub fn note(&self, text: impl Into<String>) {
-        self.0.world().note(text.into());
-    }
-
-    /// The last of them, with the virtual time of each.
-    pub fn last(&self) -> Vec<(Duration, String)> {
-        let world = self.0.world();
-        let notes = world.notes.iter();
-        notes
-            .map(|(at, note)| (Duration::from_nanos(at.0), note.clone()))
-            .collect()
-    }
-}
-
 /// Prints the seed when a task panics, so that the run can be repeated, and what went before.
 struct SeedTeller<'a>(&'a Sim);
 
@@ -392,12 +398,15 @@ impl Drop for SeedTeller<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let world = self.0.shared.world();
+            if !world.config.tells {
+                return;
+            }
             eprintln!(
                 "simulation: seed {}, virtual time {} ns",
                 world.seed, world.now.0
             );
-            for (at, note) in &world.notes {
-                eprintln!("  {:>12} ns  {note}", at.0);
+            for note in world.notes.all() {
+                eprintln!("{note}");
             }
         }
     }

@@ -127,7 +127,7 @@ async fn counts(
 #[test]
 fn records_from_outside_are_taken_once() {
     for seed in 0..20 {
-        let lists = Lists {
+        let lists = &Lists {
             fails_one_in: 7,
             ..Lists::default()
         };
@@ -180,7 +180,7 @@ fn external_partitions_begin_where_they_are_told_to() {
         (Start::Timestamp(5000), 20),
         (Start::RecordsAgo(4 * STEP), 16),
     ] {
-        let lists = Lists::default();
+        let lists = &Lists::default();
         for record in 0..20 {
             lists.push(0, record);
         }

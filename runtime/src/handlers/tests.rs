@@ -199,7 +199,7 @@ fn a_stream_of_handlers_is_acknowledged_when_all_of_it_is_done() {
             streaming: true,
             failures: Arc::default(),
         };
-        let (failures, machines) = (module.failures.clone(), 1 + seed as u32 % 2);
+        let (failures, machines) = (&module.failures.clone(), 1 + seed as u32 % 2);
         let simulation = Simulation::seed(seed).tasks(4).machines(machines);
         simulation.run(module, move |cluster| async move {
             cluster.calm().await;

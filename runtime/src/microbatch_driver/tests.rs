@@ -140,7 +140,7 @@ async fn seen(cluster: &SimulatedCluster, key: u64) -> Option<u64> {
 #[test]
 fn many_poison_records_cost_no_more_attempts_than_two() {
     for seed in 0..20 {
-        let marked = Arc::new(AtomicU64::new(0));
+        let marked = &Arc::new(AtomicU64::new(0));
         let module = Picky {
             hop: seed % 2 == 0,
             marked: marked.clone(),

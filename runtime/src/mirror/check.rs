@@ -81,7 +81,11 @@ pub(crate) fn check_dependents(cluster: &Cluster, new: &Definition) -> Result<()
 /// The modules that use objects of `module`, with what they use.
 pub(crate) fn dependents(cluster: &Cluster, module: &str) -> BTreeMap<String, Vec<Use>> {
     let mut dependents = BTreeMap::new();
-    for name in cluster.modules().into_iter().filter(|name| name != module) {
+    for name in cluster
+        .modules_here()
+        .into_iter()
+        .filter(|name| name != module)
+    {
         let Ok(running) = cluster.running(&name) else {
             continue;
         };

@@ -4,7 +4,7 @@ mod proxies;
 
 use std::time::Duration;
 
-use crate::testing::workers::{INSTANCE, Said, Told, at, config_of, connect, two};
+use crate::testing::workers::{ALL_MODULES, INSTANCE, Said, Told, at, config_of, connect, two};
 use crate::testing::{Bank, COUNTS, FUNDS, LINES, Words};
 use crate::{
     AckLevel, Cluster, Definition, DepotClient, ErrorKind, InProcessCluster, ModuleClient, Outcome,
@@ -209,6 +209,24 @@ async fn at_its_deadline_an_append_that_was_not_sent_is_known_not_to_be_done() {
     }
     assert!(late > 0, "half of the tasks are nowhere");
     drop(first);
+}
+
+/// a connection lists what its directory knows, waits for one that is silent, and no longer than
+/// its deadline.
+#[tokio::test]
+async fn a_connection_lists_all_modules() {
+    let told = Told::new(Said::Gone);
+    let cluster = Cluster::connect(told.config(PATIENCE)).await.unwrap();
+    let hasty = told.config(Duration::from_millis(50));
+    let hasty = Cluster::connect(hasty).await.unwrap();
+    assert_eq!(cluster.modules().await.unwrap(), ALL_MODULES);
+    assert!(cluster.modules_here().is_empty());
+    told.say(Said::Nothing);
+    let error = hasty.modules().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:#}");
+    let waiting = cluster.modules();
+    told.say(Said::Gone);
+    assert_eq!(waiting.await.unwrap(), ALL_MODULES);
 }
 
 #[tokio::test]

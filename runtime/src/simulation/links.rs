@@ -75,6 +75,7 @@ impl Links<SimEnv> for SimLinks {
             while let Some(link) = arriving.recv().await {
                 let out = Out {
                     env: served.env.clone(),
+                    to: served.thread,
                     sender: Some(link.answers),
                     breaks_one_in: Arc::default(),
                 };
@@ -115,6 +116,7 @@ impl Dial for SimDial {
         listener.send(link).map_err(|_| refused())?;
         let out = Out {
             env: self.env.clone(),
+            to: self.to,
             sender: Some(to_them),
             breaks_one_in: self.breaks_one_in.clone(),
         };
@@ -124,6 +126,8 @@ impl Dial for SimDial {
 
 struct Out {
     env: SimEnv,
+    /// The thread at the other end.
+    to: u32,
     /// `None` when it broke.
     sender: Option<SimSender<Vec<u8>>>,
     breaks_one_in: Arc<AtomicU64>,
@@ -133,7 +137,9 @@ impl FrameOut for Out {
     async fn send(&mut self, frame: Vec<u8>) -> Result<(), Broken> {
         let sender = self.sender.as_ref().ok_or(Broken)?;
         let one_in = self.breaks_one_in.load(Ordering::Relaxed);
-        if one_in > 0 && self.env.random_u64().is_multiple_of(one_in) {
+        let due = one_in > 0 && self.env.random_u64().is_multiple_of(one_in);
+        let to = self.to;
+        if due && self.env.strikes(format_args!("broken link to thread {to}")) {
             self.sender = None;
             return Err(Broken);
         }

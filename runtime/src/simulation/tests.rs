@@ -3,6 +3,7 @@
 mod answers;
 mod random;
 mod routes;
+mod smaller;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -462,11 +463,8 @@ fn a_failed_flush_ends_all_acknowledgments() {
     }
 }
 
-fn jobs<F: Future<Output = ()>>(
-    seed: u64,
-    all_after: bool,
-    test: impl FnOnce(SimulatedCluster) -> F,
-) {
+fn jobs<F: Future<Output = ()>>(seed: u64, all_after: bool, test: impl Fn(SimulatedCluster) -> F) {
+    let test = &test;
     Simulation::seed(seed).run(Jobs { all_after }, |cluster| async move {
         cluster.calm().await;
         test(cluster).await;

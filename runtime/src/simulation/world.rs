@@ -33,6 +33,9 @@ use crate::options::Settings;
 /// How often a supervisor looks at its process.
 const SUPERVISION: Duration = Duration::from_millis(2);
 
+/// What a machine does between two power cuts; ends only if it cannot be started.
+type Life<'a> = LocalBoxFuture<'a, Result<Infallible>>;
+
 /// The machines of the cluster and whoever starts them.
 pub(super) struct World {
     pub(super) sim: Sim,
@@ -126,7 +129,7 @@ impl World {
 
     /// Completes when all modules were up once: names are known from then on.
     async fn launched(&self) {
-        while self.cluster.modules().len() < self.definitions.borrow().len() {
+        while self.cluster.modules_here().len() < self.definitions.borrow().len() {
             self.sim.sleep(Duration::from_millis(1)).await;
         }
     }
@@ -140,7 +143,7 @@ impl World {
         let machines = self.machines.iter().map(|machine| self.keep_up(machine));
         try_join_all(machines).await?;
         self.links.calm();
-        for module in self.cluster.modules() {
+        for module in self.cluster.modules_here() {
             // A thread answers when the client's link to it is up again.
             while self.cluster.dead_letters(&module).await.is_err() {
                 self.sim.sleep(Duration::from_millis(10)).await;
@@ -153,27 +156,56 @@ impl World {
     /// The troubled lives of a machine, and the start of its last one.
     async fn keep_up(&self, machine: &Machine) -> Result<()> {
         let faults = self.settings.faults;
+        let mut life = None;
         for _ in 0..faults.power_cuts {
-            self.live_for_a_while(machine).await?;
-            self.end_process(machine, Sim::power_cut);
-            self.cuts.set(self.cuts.get() + 1);
+            self.live_for_a_while(machine, &mut life).await?;
+            // A life goes on when its power cut is left out.
+            if let Some(fault) = self.sim.planned_fault() {
+                life = None;
+                let cut = |sim: &Sim, process| sim.planned_power_cut(process, fault);
+                self.end_process(machine, cut);
+                self.cuts.set(self.cuts.get() + 1);
+            }
         }
         if faults.fails() {
-            self.live_for_a_while(machine).await?;
+            self.live_for_a_while(machine, &mut life).await?;
+            life = None;
             self.end_process(machine, Sim::kill);
             self.sim.set_faults(faults.disk.without_errors());
         }
-        let booted = self.boot(machine).await;
-        booted.map_err(|error| self.refused(error))
+        match life {
+            Some(life) => self.live_until_up(machine, life).await,
+            None => {
+                let booted = self.boot(machine).await;
+                booted.map_err(|error| self.refused(error))
+            }
+        }
     }
 
-    /// One life of the machine, of random length.
-    async fn live_for_a_while(&self, machine: &Machine) -> Result<()> {
+    /// A random part of a life of the machine, or all of it.
+    async fn live_for_a_while<'a>(
+        &'a self,
+        machine: &'a Machine,
+        life: &mut Option<Life<'a>>,
+    ) -> Result<()> {
         let within = self.settings.faults.power_cut_within.as_nanos() as u64;
         let wait = Duration::from_nanos(1 + self.sim.random_u64() % within.max(1));
-        let life = pin!(self.live(machine));
+        let life = life.get_or_insert_with(|| Box::pin(self.live(machine)));
         let alarm = pin!(self.sim.sleep(wait));
         match select(life, alarm).await {
+            Either::Left((Err(error), _)) => Err(error),
+            Either::Right(((), _)) => Ok(()),
+        }
+    }
+
+    /// The rest of a life that began with the machine's start, until that is done.
+    async fn live_until_up(&self, machine: &Machine, life: Life<'_>) -> Result<()> {
+        let up = pin!(async {
+            while machine.launcher.borrow().is_none() {
+                self.sim.sleep(SUPERVISION).await;
+            }
+        });
+        match select(life, up).await {
             Either::Left((Err(error), _)) => Err(error),
             Either::Right(((), _)) => Ok(()),
         }
@@ -204,7 +236,7 @@ impl World {
         }
         loop {
             self.sim.sleep(SUPERVISION).await;
-            let failure = self.cluster.modules().iter().find_map(|name| {
+            let failure = self.cluster.modules_here().iter().find_map(|name| {
                 let running = self.cluster.running(name).ok()?;
                 running.metrics.log_failure.lock().ok()?.clone()
             });

@@ -337,7 +337,7 @@ async fn read(cluster: &SimulatedCluster) -> Vec<u64> {
 /// record more.
 fn reads_from(start: fn(u64) -> Start, expected: std::ops::RangeInclusive<u64>) {
     for seed in 0..10 {
-        let expected: Vec<u64> = expected.clone().collect();
+        let expected: &Vec<u64> = &expected.clone().collect();
         let simulation = simulation(seed).time_budget(Duration::from_secs(1_000_000));
         simulation.run(Readers { start: None }, |cluster| async move {
             cluster.calm().await;
@@ -357,7 +357,7 @@ fn reads_from(start: fn(u64) -> Start, expected: std::ops::RangeInclusive<u64>) 
             cluster.power_cut().await;
             append(10).await.unwrap();
             cluster.power_cut().await;
-            assert_eq!(read(&cluster).await, expected, "seed {seed}");
+            assert_eq!(read(&cluster).await, *expected, "seed {seed}");
         });
     }
 }

@@ -216,7 +216,7 @@ fn the_tasks_of_a_thread_share_a_value() {
 #[test]
 fn values_are_dropped_when_the_module_stops() {
     let first = Asking::default();
-    let lives = first.clients.clone();
+    let lives = &first.clients.clone();
     let simulation = Simulation::seed(1).tasks(4).threads(2);
     simulation.run(first, |cluster| async move {
         cluster.calm().await;

@@ -103,6 +103,9 @@ pub(crate) enum Said {
     At(Routing),
 }
 
+/// What [`Told`] says of a cluster that answers.
+pub(crate) const ALL_MODULES: [&str; 2] = ["Bank", "Words"];
+
 /// A directory that says what a test tells it.
 #[derive(Clone)]
 pub(crate) struct Told(Arc<watch::Sender<Said>>);
@@ -152,6 +155,14 @@ impl Directory for Told {
                 Said::Nothing => Err(Error::unavailable("all daemons are down")),
                 Said::Gone | Said::At(_) => Ok(()),
             }
+        })
+    }
+
+    fn modules(&self) -> BoxFuture<'_, Result<Vec<String>>> {
+        let reached = self.reach();
+        Box::pin(async move {
+            reached.await?;
+            Ok(ALL_MODULES.map(str::to_owned).to_vec())
         })
     }
 

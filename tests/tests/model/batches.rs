@@ -196,7 +196,7 @@ impl Module for Lasting {
 #[test]
 fn a_record_that_comes_during_a_microbatch_is_in_the_next() {
     for seed in 0..5 {
-        let ids = Arc::new(Mutex::new(BTreeMap::new()));
+        let ids = &Arc::new(Mutex::new(BTreeMap::new()));
         let module = Lasting { ids: ids.clone() };
         Simulation::seed(seed).run(module, |cluster| async move {
             cluster.calm().await;

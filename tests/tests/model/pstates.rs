@@ -96,7 +96,7 @@ impl Module for Watched {
 #[test]
 fn others_see_what_is_committed() {
     for seed in 0..5 {
-        let written = Arc::new(AtomicBool::new(false));
+        let written = &Arc::new(AtomicBool::new(false));
         let module = Watched {
             written: written.clone(),
         };

@@ -160,6 +160,10 @@ pub const ENDPOINTS: &[Endpoint] = &[
         .query(AFTER)
         .gives::<ModuleRoutes>()
         .says("Where the task threads of a module are"),
+    get(Id::ModuleNames, paths::MODULE_NAMES, READ)
+        .on(DAEMONS)
+        .gives::<Vec<String>>()
+        .says("The names of the modules that run, sorted"),
     get(Id::Options, paths::OPTIONS, STATUS)
         .gives::<Vec<OptionInfo>>()
         .says("Dynamic options of a module"),

@@ -50,8 +50,7 @@ pub(crate) async fn answer(
     let internal = wanted.hosts.as_deref() == Some("internal");
     let news = |snapshot: &Arc<Snapshot>| {
         let routes = routes_of(snapshot, cluster, &name, internal);
-        // A daemon that has just started knows nothing of any module.
-        let knows = snapshot.view.entries().next().is_some();
+        let knows = knows(snapshot);
         match wanted.after {
             None => knows,
             Some(0) => routes.is_some(),
@@ -71,6 +70,18 @@ pub(crate) async fn answer(
             Err(Refusal::new(Code::NotFound, text).hint("see `rama moduleStatus`"))
         }
     }
+}
+
+/// A daemon that has just started knows nothing of any module.
+fn knows(snapshot: &Arc<Snapshot>) -> bool {
+    snapshot.view.entries().next().is_some()
+}
+
+/// What is there once something is known.
+pub(crate) async fn known(snapshots: &mut Snapshots) -> Arc<Snapshot> {
+    // Nothing in time: that nothing is known is said.
+    let _ = tokio::time::timeout(WAIT_MAX, snapshots.wait_for(knows)).await;
+    snapshots.borrow().clone()
 }
 
 /// The routes of the instance that takes appends, without the daemons. Their revision is that of the newest record they

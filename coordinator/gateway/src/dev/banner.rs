@@ -26,7 +26,7 @@ pub fn text(cluster: &Cluster, url: &str, dir: &Path, took: Duration) -> String 
         let _ = writeln!(text, "Module  {name}  {tasks} tasks on {threads} threads");
     }
     let tries: Vec<String> = cluster
-        .modules()
+        .modules_here()
         .iter()
         .flat_map(|module| commands(cluster, module))
         .collect();

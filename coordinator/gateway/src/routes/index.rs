@@ -56,7 +56,7 @@ const PATHS: [(&str, &str); 12] = [
 
 pub(super) async fn index(State(gateway): State<Gateway>) -> Response {
     let work = async {
-        let names = gateway.cluster.modules();
+        let names = gateway.cluster.modules_here();
         let modules = names.iter().map(|name| {
             let objects = objects(&gateway.cluster, name).unwrap_or_default();
             object!({

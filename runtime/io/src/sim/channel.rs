@@ -117,11 +117,9 @@ impl<M: Send + 'static> Sender<M> for SimSender<M> {
         }
         let latency = world.config.message;
         let slow = world.config.faults.slow_message;
-        let factor = if world.message_rng.chance(slow) {
-            1_000
-        } else {
-            1
-        };
+        let slow = world.message_rng.chance(slow)
+            && world.strikes(format_args!("late message of executor {}", sender.executor));
+        let factor = if slow { 1_000 } else { 1 };
         let delay = world.message_rng.between(latency.min, latency.max) * factor;
         let now = world.now;
         let (last, queue) = state.under_way.entry(sender.executor).or_default();

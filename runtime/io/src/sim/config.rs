@@ -3,6 +3,7 @@
 //! Relies on nothing. Each class of fault has its own switch, so that a test can ask for exactly
 //! the misfortune it is about. Power cuts and kills are not here: the test calls them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The shortest and the longest time something takes; short ones are more frequent.
@@ -30,6 +31,12 @@ impl Latency {
 pub struct SimConfig {
     /// Which misfortunes happen by themselves.
     pub faults: Faults,
+    /// Faults have numbers from 1, in the order in which the seed plans them. Only these happen;
+    /// `None`, the default, is all. What a fault left out would have changed is not as it was, so
+    /// that later numbers may then be other faults.
+    pub only_faults: Option<BTreeSet<u32>>,
+    /// Whether a panic prints the seed and the notes. Default true.
+    pub tells: bool,
     /// Time of a read or of mapping a file.
     pub read: Latency,
     /// Time of a write that is not flushed.
@@ -54,6 +61,8 @@ impl Default for SimConfig {
     fn default() -> SimConfig {
         SimConfig {
             faults: Faults::crash_only(),
+            only_faults: None,
+            tells: true,
             read: Latency::micros(10, 150),
             write: Latency::micros(10, 200),
             flush: Latency::micros(50, 1_000),

@@ -6,6 +6,7 @@
 //! issues has an effect.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -160,6 +161,13 @@ impl Env for SimEnv {
 }
 
 impl SimEnv {
+    /// Whether a fault that the caller's own draw has planned happens. It has a number among those of
+    /// the seed, may be left out by [`SimConfig::only_faults`](super::SimConfig::only_faults), and is
+    /// noted if it happens.
+    pub fn strikes(&self, what: impl fmt::Display) -> bool {
+        self.shared.world().strikes(what)
+    }
+
     /// An operation on names: takes effect at one moment, is answered at a later one.
     fn on_names<T: Send + 'static>(
         &self,
@@ -238,7 +246,7 @@ impl File for SimFile {
                 let mut inode = lock(&inode);
                 world.trace.fold(inode.id << 8 | 1);
                 if world.fails(chance, format_args!("could not flush file {}", inode.id)) {
-                    inode.fail_flush(barrier, &mut world.disk_rng);
+                    inode.fail_flush(barrier, &mut world.damage_rng);
                     return Err(broken("flush"));
                 }
                 inode.flush(barrier);
@@ -380,13 +388,14 @@ impl Write {
             faults.write_error,
             format_args!("could not write file {id}"),
         ) {
-            inode.fail_write(operation, &mut world.disk_rng);
+            inode.fail_write(operation, &mut world.damage_rng);
             return Err(broken("write"));
         }
-        if world.disk_rng.chance(faults.misdirected_write)
-            && inode.misdirect(operation, &mut world.disk_rng)
-        {
-            world.note(format!("wrote to the wrong place of file {id}"));
+        if world.fails(
+            faults.misdirected_write,
+            format_args!("misdirected write to file {id}"),
+        ) {
+            inode.misdirect(operation, &mut world.damage_rng);
         }
         if self.durability == Durability::None {
             inode.finish_write(operation);
@@ -398,7 +407,7 @@ impl Write {
         ) {
             inode.finish_write(operation);
             let all = inode.barrier();
-            inode.fail_flush(all, &mut world.disk_rng);
+            inode.fail_flush(all, &mut world.damage_rng);
             return Err(broken("write durably"));
         }
         inode.finish_durable(operation, self.barrier);
@@ -457,7 +466,7 @@ async fn io<T: Send + 'static>(
             return Err(dead());
         };
         world.io_count += 1;
-        let at = world.io_time(latency);
+        let at = world.io_time(latency, process);
         let at = world.now.after(at);
         let slot = slot.clone();
         let effect = move |world: &mut World| {

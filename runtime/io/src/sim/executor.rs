@@ -251,7 +251,12 @@ fn stalled(world: &mut World, place: Place) -> Option<Tick> {
     let chance = world.config.faults.stall;
     if world.schedule_rng.chance(chance) {
         let time = world.schedule_rng.between(Duration::ZERO, STALL_MAX);
-        world.frozen.insert(place.executor, world.now.after(time));
+        let executor = place.executor;
+        if world.strikes(format_args!(
+            "executor {executor} stands still for {time:?}"
+        )) {
+            world.frozen.insert(executor, world.now.after(time));
+        }
     }
     let until = world.frozen.get(&place.executor).copied();
     until.filter(|until| *until > world.now)

@@ -130,14 +130,12 @@ impl Inode {
         self.in_flight.remove(&operation);
     }
 
-    /// Sends a write under way to another place of the file. False when there is no other.
-    pub(super) fn misdirect(&mut self, operation: u64, rng: &mut Rng) -> bool {
-        let Some(write) = self.in_flight.get_mut(&operation) else {
-            return false;
-        };
-        let room = self.len.saturating_sub(write.bytes.len() as u64);
-        let position = rng.below(room / SECTOR as u64 + 1) * SECTOR as u64;
-        std::mem::replace(&mut write.position, position) != position
+    /// Sends a write under way to another place of the file, if there is one.
+    pub(super) fn misdirect(&mut self, operation: u64, rng: &mut Rng) {
+        if let Some(write) = self.in_flight.get_mut(&operation) {
+            let room = self.len.saturating_sub(write.bytes.len() as u64);
+            write.position = rng.below(room / SECTOR as u64 + 1) * SECTOR as u64;
+        }
     }
 
     /// Completes a write without making it durable.

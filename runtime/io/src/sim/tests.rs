@@ -1,5 +1,7 @@
 //! The simulator keeps its promises: determinism, what a power cut may do and what it may not.
 
+mod planned;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;

@@ -6,7 +6,8 @@
 //! world is locked, and nothing happens that the trace does not see.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap};
+use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Wake, Waker};
@@ -16,13 +17,11 @@ use crate::env::Tick;
 
 use super::config::{Latency, SimConfig};
 use super::disk::Disk;
+use super::notes::NoteBook;
 use super::rng::{Rng, Trace};
 
 /// How long a disk stays full at most.
 const FULL_MAX: Duration = Duration::from_millis(50);
-
-/// Notes kept for whoever reads about a failed run.
-const NOTES_MAX: usize = 40;
 
 /// A simulated machine: one disk, and executors that live and die together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -182,6 +181,8 @@ pub(super) struct World {
     pub(super) current: Place,
     pub(super) processes: Vec<Process>,
     pub(super) disk_rng: Rng,
+    /// What the last fault damages; each fault has a stream of its own.
+    pub(super) damage_rng: Rng,
     pub(super) message_rng: Rng,
     pub(super) schedule_rng: Rng,
     pub(super) executor_count: u32,
@@ -190,8 +191,10 @@ pub(super) struct World {
     /// Polls since the last thing that was not a poll.
     pub(super) idle_polls: u64,
     pub(super) io_count: u64,
-    /// The last misfortunes, for a failed run.
-    pub(super) notes: VecDeque<(Tick, String)>,
+    /// How many faults the seed has planned so far, those left out among them.
+    pub(super) planned_count: u32,
+    /// For a failed run.
+    pub(super) notes: NoteBook,
     events: BinaryHeap<Reverse<Event>>,
     sequence: u64,
 }
@@ -206,6 +209,7 @@ impl World {
             current: Place::DRIVER,
             processes: Vec::new(),
             disk_rng: Rng::new(seed, "disk"),
+            damage_rng: Rng::new(seed, "damage"),
             message_rng: Rng::new(seed, "message"),
             schedule_rng: Rng::new(seed, "schedule"),
             executor_count: 0,
@@ -213,7 +217,8 @@ impl World {
             frozen: BTreeMap::new(),
             idle_polls: 0,
             io_count: 0,
-            notes: VecDeque::new(),
+            planned_count: 0,
+            notes: NoteBook::default(),
             events: BinaryHeap::new(),
             sequence: 0,
         }
@@ -244,12 +249,32 @@ impl World {
         }));
     }
 
-    /// Remembers a misfortune; says nothing unless the run fails.
+    /// Remembers what happened; says nothing unless the run fails.
     pub(super) fn note(&mut self, text: String) {
-        if self.notes.len() == NOTES_MAX {
-            self.notes.pop_front();
+        self.notes.note(self.now, text);
+    }
+
+    /// The number of a fault that the seed has planned for now; `None` when it is left out. The
+    /// draws that planned it are made either way, and what it damages is drawn from a stream of its
+    /// own, so that a run without it differs by its effects alone.
+    pub(super) fn planned(&mut self) -> Option<u32> {
+        self.planned_count += 1;
+        let number = self.planned_count;
+        let only = self.config.only_faults.as_ref();
+        if only.is_some_and(|only| !only.contains(&number)) {
+            return None;
         }
-        self.notes.push_back((self.now, text));
+        self.damage_rng = Rng::new(self.seed, &format!("fault {number}"));
+        Some(number)
+    }
+
+    /// Whether a planned fault happens; notes it if so.
+    pub(super) fn strikes(&mut self, what: impl Display) -> bool {
+        let number = self.planned();
+        if number.is_some() {
+            self.notes.fault(self.now, number, what.to_string());
+        }
+        number.is_some()
     }
 
     /// Whether the disk of a machine has no room at this moment. It may run full now.
@@ -257,27 +282,24 @@ impl World {
         let chance = self.config.faults.disk_full;
         if self.disk_rng.chance(chance) {
             let time = self.disk_rng.between(Duration::ZERO, FULL_MAX);
-            let until = self.now.after(time);
-            self.process(id).full_until = until;
-            self.note(format!("disk full until {} ns", until.0));
+            if self.strikes(format_args!("disk of machine {} full for {time:?}", id.0)) {
+                self.process(id).full_until = self.now.after(time);
+            }
         }
         let now = self.now;
         chance > 0 && self.process(id).full_until > now
     }
 
-    /// Whether a fault of this chance happens now; notes it if so.
-    pub(super) fn fails(&mut self, chance: u32, what: std::fmt::Arguments<'_>) -> bool {
-        let fails = self.disk_rng.chance(chance);
-        if fails {
-            self.note(what.to_string());
-        }
-        fails
+    /// Whether a fault of this chance happens now.
+    pub(super) fn fails(&mut self, chance: u32, what: impl Display) -> bool {
+        self.disk_rng.chance(chance) && self.strikes(what)
     }
 
-    /// How long one I/O of this class takes.
-    pub(super) fn io_time(&mut self, latency: Latency) -> Duration {
-        let slow = self.config.faults.slow_io;
-        let factor = if self.disk_rng.chance(slow) { 100 } else { 1 };
+    /// How long one I/O of this class takes on a machine.
+    pub(super) fn io_time(&mut self, latency: Latency, id: ProcessId) -> Duration {
+        let slow = self.disk_rng.chance(self.config.faults.slow_io)
+            && self.strikes(format_args!("slow I/O of machine {}", id.0));
+        let factor = if slow { 100 } else { 1 };
         self.disk_rng.between(latency.min, latency.max) * factor
     }
 

@@ -63,8 +63,8 @@ struct State {
 }
 
 /// What became of a question to one daemon.
-enum Reply {
-    Routes(ModuleRoutes),
+enum Reply<T> {
+    Said(T),
     /// The module does not run, it says.
     Gone(String),
     /// It will not answer this program, whenever it is asked.
@@ -139,10 +139,12 @@ impl Daemons {
         let limit = after.map_or(ANSWER_MAX, |_| NEWS_MAX);
         for address in self.all() {
             for place in resolve(&address, &mut troubles).await {
-                let asked = tokio::time::timeout(limit, self.ask(place, &path)).await;
+                let read = |bytes: &[u8]| serde_json::from_slice::<ModuleRoutes>(bytes);
+                let asked = self.ask(place, &path, read);
+                let asked = tokio::time::timeout(limit, asked).await;
                 let silent = |_| Reply::Silent(format!("no answer within {limit:?}"));
                 match asked.unwrap_or_else(silent) {
-                    Reply::Routes(routes) => {
+                    Reply::Said(routes) => {
                         match after {
                             Some(after) if routes.revision <= after => self.had_no_news(&address),
                             _ => self.answered(&address),
@@ -166,6 +168,29 @@ impl Daemons {
         }
     }
 
+    async fn try_modules(&self) -> Result<Vec<String>> {
+        let mut troubles = Troubles::default();
+        for address in self.all() {
+            for place in resolve(&address, &mut troubles).await {
+                let read = |bytes: &[u8]| serde_json::from_slice::<Vec<String>>(bytes);
+                let asked = self.ask(place, paths::MODULE_NAMES, read);
+                let asked = tokio::time::timeout(ANSWER_MAX, asked).await;
+                let silent = |_| Reply::Silent(format!("no answer within {ANSWER_MAX:?}"));
+                match asked.unwrap_or_else(silent) {
+                    Reply::Said(names) => {
+                        self.answered(&address);
+                        return Ok(names);
+                    }
+                    Reply::Gone(text) | Reply::Refused(text) => {
+                        troubles.add(&address, &text, true);
+                    }
+                    Reply::Silent(text) => troubles.add(&address, &text, false),
+                }
+            }
+        }
+        Err(troubles.told())
+    }
+
     fn path(&self, module: &str, after: Option<u64>) -> String {
         let mut path = paths::fill(paths::ROUTES, &[module]);
         let mut separator = '?';
@@ -179,7 +204,12 @@ impl Daemons {
         path
     }
 
-    async fn ask(&self, place: SocketAddr, path: &str) -> Reply {
+    async fn ask<T>(
+        &self,
+        place: SocketAddr,
+        path: &str,
+        read: fn(&[u8]) -> serde_json::Result<T>,
+    ) -> Reply<T> {
         let endpoint = match self.endpoint(place) {
             Ok(endpoint) => endpoint,
             Err(error) => return Reply::Refused(chain(&error)),
@@ -201,8 +231,8 @@ impl Daemons {
             Err(error) => return Reply::Silent(chain(&error)),
         };
         if head.status.is_success() {
-            return match serde_json::from_slice(&bytes) {
-                Ok(routes) => Reply::Routes(routes),
+            return match read(&bytes) {
+                Ok(said) => Reply::Said(said),
                 Err(error) => Reply::Silent(format!("its answer cannot be read: {error}")),
             };
         }
@@ -316,6 +346,10 @@ async fn look_up(routes: Vec<ThreadRoute>) -> BTreeMap<u32, Route> {
 impl Directory for Daemons {
     fn reach(&self) -> Asked<'_, ()> {
         Box::pin(self.try_reach())
+    }
+
+    fn modules(&self) -> Asked<'_, Vec<String>> {
+        Box::pin(self.try_modules())
     }
 
     fn routing(&self, module: &str, after: Option<u64>) -> Asked<'_, Routing> {

@@ -12,7 +12,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use rama_api::{DaemonAddress, ModuleRoutes, ThreadRoute, paths};
 use rama_gateway::refusal::{Code, Refusal};
-use rama_net::{Endpoint, EndpointConfig, Role, Security};
+use rama_net::{Endpoint, EndpointConfig, Role, Security, Versions};
 use rama_runtime::{
     AckLevel, Cluster, Definition, Depot, Error, ErrorKind, Module, PState, Partition,
     RemoteConfig, Setup, Worker, WorkerConfig,
@@ -67,7 +67,9 @@ impl Daemon {
                 Err(_) => tokio::task::yield_now().await,
             }
         };
+        let names = get(async || Json(["Numbers", "Others"]));
         let routes = Router::new().route(paths::ROUTES, get(routes));
+        let routes = routes.route(paths::MODULE_NAMES, names);
         let router = routes.with_state(Arc::new(said.subscribe()));
         let accepting = endpoint.clone();
         let work = tokio::spawn(async move {
@@ -223,6 +225,44 @@ async fn a_client_asks_any_daemon_it_has_heard_of() {
     drop((cluster, numbers, depot, seen));
     third.shutdown().await.expect("stopped");
     back.stop().await;
+}
+
+/// all modules of the cluster are listed, opened or not; who is down is passed over.
+#[tokio::test]
+async fn a_client_lists_all_modules_of_its_cluster() {
+    let said = Said::new(None);
+    let conductor = Daemon::start(Role::Conductor, 0, &said).await;
+    let supervisor = Daemon::start(Role::Supervisor, 0, &said).await;
+    let config = config(&conductor).address(supervisor.text());
+    let cluster = Cluster::connect(config).await.expect("a cluster");
+    let names = cluster.modules().await.expect("listed");
+    assert_eq!(names, ["Numbers", "Others"]);
+    assert!(cluster.modules_here().is_empty());
+    conductor.stop().await;
+    assert_eq!(cluster.modules().await.expect("listed"), names);
+    supervisor.stop().await;
+}
+
+/// a cluster of a version that this program does not speak is refused at once, with both named.
+#[tokio::test]
+async fn a_cluster_of_another_version_is_refused_with_both_named() {
+    let bind = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
+    let (security, role) = (Security::InsecureLoopback, Role::Conductor);
+    let mut later = EndpointConfig::new(bind, security, CLUSTER, Uuid::new_v4(), role, 1);
+    later.versions = Versions { min: 7, max: 9 };
+    let endpoint = Endpoint::on_tokio(later).expect("a port");
+    let address = endpoint.local_address().expect("it is bound");
+    let accepting = endpoint.clone();
+    let work = tokio::spawn(async move { while accepting.accept().await.is_some() {} });
+    let config = ClientConfig::at(address.to_string()).insecure();
+    let error = Cluster::connect(config.deadline(PATIENCE)).await;
+    let error = error.expect_err("it speaks another version");
+    let text = format!("{error:#}");
+    assert_eq!(error.kind(), ErrorKind::Rejected, "{text}");
+    let both = ["wire version 7 to 9", "this process 1", "upgrade the older"];
+    assert!(both.iter().all(|part| text.contains(part)), "{text}");
+    endpoint.close().await;
+    work.abort();
 }
 
 /// A daemon that is down is passed over; who answers is asked first from then on.

@@ -36,7 +36,8 @@ impl Module for Cells {
     }
 }
 
-fn run(seed: u64, page: u64, test: impl AsyncFnOnce(&SimulatedCluster)) {
+fn run(seed: u64, page: u64, test: impl AsyncFn(&SimulatedCluster)) {
+    let test = &test;
     let options = Settings::new().with(Level::Module, SELECT_PAGE_SIZE.name, page);
     let world = Simulation::seed(seed).options(options);
     world.run(Cells, |cluster| async move {

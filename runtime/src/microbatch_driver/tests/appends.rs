@@ -239,14 +239,14 @@ fn an_append_to_a_global_depot_away_from_task_0_fails_the_event() {
         let found = words.find(|word| (home(&word.to_uppercase()) == 0) == task);
         found.expect("words are for all tasks")
     };
-    let (there, away) = (here(true), here(false));
+    let (there, away) = (&here(true), &here(false));
     Simulation::seed(1)
         .tasks(4)
         .run(Echo::default(), |cluster| async move {
             cluster.calm().await;
             let words = cluster.depot(WORDS);
-            words.append(&there).await.unwrap();
-            let error = words.append(&away).await.unwrap_err();
+            words.append(there).await.unwrap();
+            let error = words.append(away).await.unwrap_err();
             let text = format!("{error:#}");
             assert!(
                 text.contains("could not append to *alerts on task"),

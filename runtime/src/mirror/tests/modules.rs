@@ -82,7 +82,7 @@ fn a_launch_says_what_it_misses_in_other_modules() {
              that reads it\n  \
              query seen-of of module Source: it has no such query (it has none)"
         );
-        assert_eq!(cluster.modules(), ["Source"], "nothing was done");
+        assert_eq!(cluster.modules_here(), ["Source"], "nothing was done");
     });
 }
 

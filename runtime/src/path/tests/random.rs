@@ -16,6 +16,7 @@ use model::Node;
 use shape::Shape;
 
 /// SplitMix64.
+#[derive(Clone)]
 pub(crate) struct Random(u64);
 
 impl Random {

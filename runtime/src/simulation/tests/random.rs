@@ -91,7 +91,9 @@ fn check(seed: u64, mutant: Option<Mutant>) {
         program: program.clone(),
         failures: Arc::new(AtomicU64::new(failures)),
     };
+    let (program, random) = (&program, &random);
     simulation.run(module, |cluster| async move {
+        let mut random = random.clone();
         if program.streams {
             cluster.calm().await;
         }
@@ -112,7 +114,7 @@ fn check(seed: u64, mutant: Option<Mutant>) {
         settle(&cluster).await;
         let mut expected = State::default();
         for row in stored(&cluster, tasks).await {
-            expected.take(&program, row, tasks);
+            expected.take(program, row, tasks);
         }
         let found = seen(&cluster).await;
         assert_eq!(found, expected, "seed {seed}, {tasks} tasks: {program:#?}");

@@ -30,6 +30,7 @@ fn each_role_gets_its_own_and_no_more() {
         "GET /readyz",
         "GET /openapi.json",
         "GET /v1/modules/{module}/routes",
+        "GET /v1/module-names",
         "GET /rest/{module}",
         "POST /rest/{module}/depot/{depot}/append",
         "POST /rest/{module}/pstate/{pstate}/select",
