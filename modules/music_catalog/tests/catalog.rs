@@ -56,8 +56,8 @@ async fn songs_are_records_right_after_the_update_and_new_data_meets_new_code() 
             .wait_for_processed(MODULE, "catalog", 1)
             .await
             .expect("processed");
-        let album = v1::CATALOG.key("Post Malone").key("F-1 Trillion");
-        let found = cluster.pstate(v1::CATALOG).select(album.songs()).await;
+        let stored = v1::CATALOG.key("Post Malone").key("F-1 Trillion");
+        let found = cluster.pstate(v1::CATALOG).select(stored.songs()).await;
         assert_eq!(found.expect("select"), Some(before.songs));
 
         cluster.update(MusicCatalog).await.expect("update");
