@@ -113,9 +113,12 @@ fn what_others_use_stays() {
             "could not destroy module Source: it is used by UsesAll; update them so that they use \
              it no more, or destroy them first"
         );
-        // It still runs, and a used module may be updated to what has the same and more.
+        // It still runs, and a used module may be updated to what has the same and more. What reads it
+        // waits until it has counted the record.
+        cluster.pause("UsesAll", "use").await.unwrap();
         cluster.depot(EVENTS).append(&(1, 1)).await.unwrap();
         cluster.update(Source).await.unwrap();
+        cluster.resume("UsesAll", "use").await.unwrap();
         cluster
             .wait_for_processed("UsesAll", "use", 1)
             .await
