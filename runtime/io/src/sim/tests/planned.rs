@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// More than any run here takes before its first failed flush.
+const ROUNDS: u64 = 20_000;
+
 /// Writes and flushes one file until something fails or `rounds` are over.
 fn write(config: SimConfig, rounds: u64) -> Sim {
     let (sim, _, _, file) = machine(11, config, 512);
@@ -18,7 +21,7 @@ fn write(config: SimConfig, rounds: u64) -> Sim {
 
 fn failing() -> SimConfig {
     let faults = Faults {
-        flush_error: 10_000,
+        flush_error: 1_000,
         slow_io: 20_000,
         ..Faults::crash_only()
     };
@@ -34,24 +37,24 @@ fn only(faults: impl IntoIterator<Item = u32>) -> SimConfig {
 
 #[test]
 fn planned_faults_have_numbers_and_may_be_left_out() {
-    let all = write(failing(), 1_000);
+    let all = write(failing(), ROUNDS);
     let numbers = all.faults();
     assert!(numbers.len() > 10, "{numbers:?}");
     assert!(numbers.iter().copied().eq(1..=numbers.len() as u32));
-    let again = write(only(numbers.iter().copied()), 1_000);
+    let again = write(only(numbers.iter().copied()), ROUNDS);
     assert_eq!(again.trace_hash(), all.trace_hash());
     assert_eq!(again.notes().all(), all.notes().all());
     let ended = all.notes().all().pop();
     assert!(ended.is_some_and(|note| note.text.contains("could not flush")));
     // The last one has ended the run. Without it, it goes on as it was until there, and further.
     let last = numbers.len() as u32;
-    let without = write(only(1..last), 1_000);
+    let without = write(only(1..last), ROUNDS);
     assert!(without.faults().into_iter().eq(1..last));
     assert!(without.io_count() > all.io_count());
     let mut before = all.notes().all();
     before.pop();
     assert_eq!(without.notes().all(), before);
-    assert!(write(only([]), 1_000).faults().is_empty());
+    assert!(write(only([]), ROUNDS).faults().is_empty());
 }
 
 #[test]
