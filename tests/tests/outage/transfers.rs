@@ -33,7 +33,7 @@ const DEPOSIT_CENTS: i64 = 1_000;
 const CLIENTS: u64 = 6;
 /// Between two transfers of a client.
 const PAUSE: Duration = Duration::from_millis(15);
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 const APPEND: &str = "/rest/Bank/depot/transfers/append";
 
 /// The bank's clients.
