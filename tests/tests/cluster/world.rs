@@ -318,9 +318,6 @@ impl World {
     /// Waits for the good end of an operation.
     fn succeeds(&self, operation: Uuid) {
         let path = format!("/v1/operations/{operation}");
-        // What was accepted is known to who is asked a moment later.
-        let found = || self.conductor().get(&path).is_ok();
-        self.until("the operation is known", found);
         self.until("the operation ends", || {
             let operation: Operation = self.get(&path);
             operation.outcome.is_some()

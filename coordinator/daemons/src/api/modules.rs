@@ -9,8 +9,8 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use rama_api::{
-    Accepted, Deploy, Group, InstanceStatus, Leader, ModuleStatus, Plan, PlannedWorker, Replica,
-    ReplicaRole, TaskGroups, WorkerFailure, WorkerPhase, WorkerStatus,
+    Deploy, Group, InstanceStatus, Leader, ModuleStatus, Plan, PlannedWorker, Replica, ReplicaRole,
+    TaskGroups, WorkerFailure, WorkerPhase, WorkerStatus,
 };
 use rama_core::mirrors::{Offers, uses_of_manifest};
 use rama_core::options::Objects;
@@ -141,14 +141,8 @@ pub(super) async fn deploy<M: Metastore>(
         return json(StatusCode::OK, &plan_of(&api.now(), &plan));
     }
     let begun = api.conductor.launch(request).await;
-    let operation = begun.map_err(|error| refused(&error))?.0;
-    json(
-        StatusCode::ACCEPTED,
-        &Accepted {
-            operation,
-            instance,
-        },
-    )
+    let begun = begun.map_err(|error| refused(&error))?;
+    operations::accepted(&api, begun, instance).await
 }
 
 fn request_of(deploy: &Deploy) -> Result<LaunchRequest, Refusal> {
@@ -238,15 +232,8 @@ pub(super) async fn destroy<M: Metastore>(
 ) -> Answer {
     let module = module_name(&module)?;
     let begun = api.conductor.destroy(module, "operator".to_owned()).await;
-    let operation = begun.map_err(|error| refused(&error))?.0;
-    let instance = None;
-    json(
-        StatusCode::ACCEPTED,
-        &Accepted {
-            operation,
-            instance,
-        },
-    )
+    let begun = begun.map_err(|error| refused(&error))?;
+    operations::accepted(&api, begun, None).await
 }
 
 pub(super) async fn instance<M: Metastore>(

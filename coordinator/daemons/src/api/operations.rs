@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use rama_api::{Kind, Operation, Outcome};
+use rama_api::{Accepted, Kind, Operation, Outcome};
 use rama_gateway::refusal::{Code, Refusal};
 use rama_metastore::Metastore;
 use rama_planner::ids::{GroupId, NodeId, OperationId};
@@ -47,6 +47,24 @@ pub(super) async fn list<M: Metastore>(
         .collect();
     found.sort_by_key(|operation| operation.started_ms);
     json(StatusCode::OK, &found)
+}
+
+/// The answer to who began an operation. What the conductor decides by and what questions are answered
+/// by follow the metastore each on its own: the answer waits until a question finds the operation.
+pub(super) async fn accepted<M: Metastore>(
+    api: &Api<M>,
+    begun: OperationId,
+    instance: Option<Uuid>,
+) -> Answer {
+    let found = |snapshot: &Arc<Snapshot>| snapshot.view.operation(&begun).is_some();
+    // One that is not found in time has begun all the same.
+    let _ = tokio::time::timeout(WAIT_MAX, api.snapshots.clone().wait_for(found)).await;
+    let operation = begun.0;
+    let accepted = Accepted {
+        operation,
+        instance,
+    };
+    json(StatusCode::ACCEPTED, &accepted)
 }
 
 /// `?wait=SECONDS&step=STEP`: until it is in another step.
