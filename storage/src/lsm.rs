@@ -9,8 +9,8 @@
 //!
 //! Reading order: `batch` (what is written), `layer` (one ordered map in memory), `overlay`,
 //! `memtable`, `table` (one sorted file), `run`, `merge`, `levels` (all layers of a moment),
-//! `store`, `flush`, `compaction`, `manifest`; `migration`, `reshaped` and `rewrite` (entries that
-//! change type); `scratch` (sorted files of one process).
+//! `store`, `flush`, `compaction`, `manifest`; `migration`, `reshaped`, `gathering` and `rewrite`
+//! (entries that change type); `scratch` (sorted files of one process).
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -18,6 +18,7 @@ mod batch;
 mod compaction;
 mod error;
 mod flush;
+mod gathering;
 pub(crate) mod inspect;
 mod layer;
 mod levels;
@@ -39,6 +40,7 @@ mod table;
 
 pub use batch::{Batch, BatchError, Op, WriteBatch};
 pub use error::{Corruption, Error};
+pub use gathering::Gather;
 pub(crate) use manifest::LogMark;
 pub use migration::{Convert, Effect, Form, Migration, Migrations, Pace, Progress, Reach, Reshape};
 pub use overlay::{Change, Overlay};

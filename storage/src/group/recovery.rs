@@ -9,7 +9,7 @@
 //!
 //! Steps: 1 claim the directory · 2 open the stores · 3 load the segments and check that they chain,
 //! and note in the stores where migrations begin · 4 decide which prepared writes are still wanted · 5 replay sealed segments that stores lack ·
-//! 6 apply the scanned ones · 7 seal them, remove empty ones, start the writer.
+//! 6 apply the scanned ones, and begin the migrations that wait for it · 7 seal them, remove empty ones, start the writer.
 
 mod load;
 
@@ -57,8 +57,10 @@ pub(super) async fn open<E: Env>(
     let spare = loaded.empty.clone();
     load::rewrite_doubtful(env, &log_dir, &loaded).await?;
     let last = last_index(&loaded);
-    for store in stores.values() {
-        store.migrate(&options.migrations, last).await?;
+    let mut gathering = Vec::new();
+    for (partition, store) in &stores {
+        let waits = store.migrate(&options.migrations, last).await?;
+        gathering.extend(waits.then_some(*partition));
     }
     let state = new_state(log_dir, stores, options.mutant);
     let shared = Rc::new(Shared {
@@ -77,6 +79,7 @@ pub(super) async fn open<E: Env>(
         tidying: Mutex::new(()),
     });
     let replayed = rebuild(&shared, loaded).await?;
+    begin_gathering(&shared, &gathering, last).await?;
     migrate_records(&shared).await?;
     finish(&shared, spare).await?;
     let state = shared.state.borrow();
@@ -417,6 +420,29 @@ fn replay_effect<E: Env>(
         Effect::Write { .. } | Effect::Commit { .. } => state.apply_effect(index, segment, effect),
         Effect::Append { .. } | Effect::Abort { .. } | Effect::Trim { .. } => Ok(()),
     }
+}
+
+/// Brings what was read again into tables, where migrations are about to make values of parts; and what is
+/// prepared into its present form.
+async fn begin_gathering<E: Env>(
+    shared: &Rc<Shared<E>>,
+    partitions: &[u32],
+    last: Index,
+) -> Result<()> {
+    for &partition in partitions {
+        let store = shared.state.borrow().store(partition)?.clone();
+        let earlier = store
+            .begin_gathering(&shared.options.migrations, last)
+            .await?;
+        let mut state = shared.state.borrow_mut();
+        let prepared = state.prepared.iter_mut();
+        for (_, waiting) in prepared.filter(|(key, _)| key.0 == partition) {
+            let batch = std::mem::take(&mut waiting.batch);
+            waiting.batch = store.present_since(batch, (last, &earlier))?;
+            waiting.old = waiting.old || store.await_old(last);
+        }
+    }
+    Ok(())
 }
 
 /// Notes where migrations of records begin, before anything is appended behind it.

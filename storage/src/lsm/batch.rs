@@ -58,6 +58,18 @@ pub enum Op<'a> {
     },
 }
 
+impl Op<'_> {
+    /// The PState.
+    pub fn space(&self) -> SpaceId {
+        match *self {
+            Op::Put { space, .. }
+            | Op::Delete { space, .. }
+            | Op::DeleteRange { space, .. }
+            | Op::Clear { space } => space,
+        }
+    }
+}
+
 /// Why bytes are not a write batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem} at byte {offset}")]
@@ -167,6 +179,16 @@ impl WriteBatch {
     /// Adds: remove every key of `space`.
     pub fn clear(&mut self, space: SpaceId) {
         self.head(CLEAR, space);
+    }
+
+    /// Adds a write of another batch.
+    pub fn add(&mut self, op: Op<'_>) {
+        match op {
+            Op::Put { space, key, value } => self.put(space, key, value),
+            Op::Delete { space, key } => self.delete(space, key),
+            Op::DeleteRange { space, lo, hi } => self.delete_range(space, lo, hi),
+            Op::Clear { space } => self.clear(space),
+        }
     }
 
     /// Adds every write of `other` after the present ones.

@@ -59,7 +59,7 @@ pub(crate) fn pick(sizes: &[u64]) -> Option<Range<usize>> {
 impl<E: Env> Store<E> {
     /// True when [`Store::compact`] has something to do.
     pub fn needs_compaction(&self) -> bool {
-        pick(&sizes(&self.inner.state.borrow().levels)).is_some()
+        due(&self.inner.state.borrow().levels).is_some()
     }
 
     /// Does one merge if one is due; true when it did. Reads, `apply` and `flush` go on meanwhile.
@@ -68,16 +68,18 @@ impl<E: Env> Store<E> {
     /// `Io` when the disk failed, and `Poisoned` from then on; `Corrupt` when a source is damaged:
     /// the sources then stay as they are.
     pub async fn compact(&self) -> Result<bool, Error> {
-        let due = |levels: &Levels| pick(&sizes(levels));
         self.inner.merge_runs(due).await
     }
 
-    /// Merges all runs into one.
+    /// Merges all runs into one, but for those that only [`Store::rewrite`] may merge.
     ///
     /// # Errors
     /// As [`Store::compact`].
     pub async fn compact_all(&self) -> Result<bool, Error> {
-        let all = |levels: &Levels| (levels.runs.len() > 1).then_some(0..levels.runs.len());
+        let all = |levels: &Levels| {
+            let all = apart(levels)..levels.runs.len();
+            (all.len() > 1).then_some(all)
+        };
         self.inner.merge_runs(all).await
     }
 
@@ -99,8 +101,17 @@ impl<E: Env> Store<E> {
     }
 }
 
-fn sizes(levels: &Levels) -> Vec<u64> {
-    levels.runs.iter().map(|run| run.file_bytes()).collect()
+fn due(levels: &Levels) -> Option<Range<usize>> {
+    let apart = apart(levels);
+    let sizes = levels.runs[apart..].iter().map(|run| run.file_bytes());
+    let picked = pick(&sizes.collect::<Vec<u64>>())?;
+    Some(picked.start + apart..picked.end + apart)
+}
+
+/// How many runs, the oldest ones, hold parts of values and are not merged with others here.
+fn apart(levels: &Levels) -> usize {
+    let steps = levels.steps.as_deref();
+    steps.map_or(0, |steps| steps.gathered_runs(&levels.runs))
 }
 
 impl<E: Env> Inner<E> {

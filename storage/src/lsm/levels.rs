@@ -71,7 +71,16 @@ impl Levels {
         with: &mut dyn FnMut(Option<&[u8]>),
     ) -> Result<(), Error> {
         let mut hash = None;
+        let gathering = self
+            .reshaping(space)
+            .and_then(|steps| steps.gathering(space));
+        let gathered = gathering.map_or(0, |gathering| gathering.run_count(&self.runs));
         for (age, run) in self.runs.iter().enumerate().rev() {
+            if let Some(gathering) = gathering.filter(|_| age < gathered) {
+                let value = reshaped::look_up_gathered(gathering, &self.runs[..gathered], key)?;
+                with(value.as_deref());
+                return Ok(());
+            }
             let Some(own) = run.space(space) else {
                 continue;
             };
@@ -159,9 +168,7 @@ impl Levels {
                 merge.push_memory(space, span)?;
             }
         }
-        for run in self.runs.iter().rev() {
-            merge.push_run(run, span, steps, beneath)?;
-        }
+        merge.push_runs(&self.runs, (span, steps), beneath)?;
         Ok(merge)
     }
 

@@ -8,7 +8,7 @@
 //! anything is written behind it; steps of one space are passed in the order in which they were
 //! declared; the order of keys is the same before and after each step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,8 +19,10 @@ use rama_wire::{Index, LogId, SpaceId};
 use crate::group::RecordMigration;
 use crate::lsm::batch::{KEY_BYTES_MAX, Op, VALUE_BYTES_MAX, WriteBatch};
 use crate::lsm::error::Error;
+use crate::lsm::gathering::{Gather, Gathering};
 use crate::lsm::manifest::Mark;
 use crate::lsm::mutant::{Mutant, planted};
+use crate::lsm::run::Run;
 
 /// Gives the new value for a key and its old value; `None` when this key's value stays as it is.
 /// Says why when it cannot.
@@ -33,6 +35,8 @@ pub enum Effect {
     Values(Convert),
     /// Some entries become others, under other keys.
     Entries(Arc<dyn Reshape>),
+    /// All entries of a structure become one value.
+    Gathered(Arc<dyn Gather>),
 }
 
 /// Puts other entries in the place of old ones.
@@ -141,7 +145,7 @@ impl fmt::Debug for Migration {
 }
 
 /// A migration and where it begins in one store.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub migration: Migration,
     pub first_table: u64,
@@ -154,6 +158,8 @@ pub(crate) struct Steps {
     steps: Vec<Step>,
     /// Those that are over: nothing that was logged before them may come up.
     retired: Vec<Mark>,
+    /// For each space where parts become a value, the last such step.
+    gatherings: Vec<Gathering>,
 }
 
 impl Steps {
@@ -174,10 +180,41 @@ impl Steps {
             let mut retired = migrations.retired.iter();
             retired.any(|(space, id)| mark.space == space.0 && mark.id == *id)
         });
+        let retired = retired.cloned().collect();
         Steps {
-            steps: steps.collect(),
-            retired: retired.cloned().collect(),
+            retired,
+            ..Steps::of(steps.collect())
         }
+    }
+
+    /// Steps that have begun.
+    pub fn of(steps: Vec<Step>) -> Steps {
+        let spaces: BTreeSet<SpaceId> = steps.iter().map(|step| step.migration.space).collect();
+        let gatherings = spaces.into_iter().filter_map(|space| {
+            let own = steps.iter().filter(|step| step.migration.space == space);
+            Gathering::last_of(own.cloned().collect())
+        });
+        Steps {
+            gatherings: gatherings.collect(),
+            steps,
+            retired: Vec::new(),
+        }
+    }
+
+    /// Where parts become values in a space, for the last time.
+    #[inline]
+    pub fn gathering(&self, space: SpaceId) -> Option<&Gathering> {
+        let mut gatherings = self.gatherings.iter();
+        gatherings.find(|gathering| gathering.space() == space)
+    }
+
+    /// How many runs, the oldest ones, may only be merged together: parts of values are in them.
+    pub fn gathered_runs(&self, runs: &[Rc<Run>]) -> usize {
+        if planted(Mutant::PartsMergedApart) {
+            return 0;
+        }
+        let counts = self.gatherings.iter().map(|found| found.run_count(runs));
+        counts.max().unwrap_or(0)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Step> {
@@ -253,61 +290,58 @@ impl Steps {
         (lo, hi)
     }
 
-    /// The present form of writes that were logged at an index; `None`: as they are.
+    /// The present form of writes that were logged at an index, given the runs of the store; `None`: as
+    /// they are. They have passed the steps of `passed`.
     pub fn convert_batch(
         &self,
         batch: &WriteBatch,
-        made: Index,
+        (made, passed): (Index, &[Mark]),
+        runs: &[Rc<Run>],
     ) -> Result<Option<WriteBatch>, Error> {
         if !self.begin_behind(made) || planted(Mutant::LogNotMigrated) {
             return Ok(None);
         }
-        let mut present = WriteBatch::new();
+        let (mut present, mut late) = (WriteBatch::new(), BTreeMap::<_, WriteBatch>::new());
+        let steps_of = |space: SpaceId| -> Vec<&Step> {
+            let lacks = |step: &Step| made <= step.until && !names(passed, step);
+            self.lacked(space, lacks).collect()
+        };
         for op in batch.ops() {
-            match op {
-                Op::Put { space, key, value } => {
-                    self.check_over(space, value, made)?;
-                    self.convert_write((space, made), (key, Some(value)), &mut present)?;
-                }
-                Op::Delete { space, key } => {
-                    self.convert_write((space, made), (key, None), &mut present)?;
-                }
-                Op::DeleteRange { space, lo, hi } => {
-                    let steps = || self.lacked(space, |step| made <= step.until);
-                    let bound = |key: &[u8]| {
-                        steps().fold(key.to_vec(), |key, step| step.present_bound(key))
-                    };
-                    present.delete_range(space, &bound(lo), &bound(hi));
-                }
-                Op::Clear { space } => present.clear(space),
+            if let Op::Put { space, value, .. } = op {
+                self.check_over(space, value, made)?;
             }
+            let steps = steps_of(op.space());
+            match steps.iter().any(|step| step.gather().is_some()) {
+                true => late.entry(op.space()).or_default().add(op),
+                false => convert_op(op, &steps, &mut present)?,
+            }
+        }
+        for (space, ops) in late {
+            present.append(&self.convert_late(ops, &steps_of(space), runs)?);
         }
         Ok(Some(present))
     }
 
-    fn convert_write(
+    /// Writes of one space that were prepared before parts became values, and are committed behind it.
+    fn convert_late(
         &self,
-        (space, made): (SpaceId, Index),
-        entry: (&[u8], Option<&[u8]>),
-        present: &mut WriteBatch,
-    ) -> Result<(), Error> {
-        let steps = self.lacked(space, |step| made <= step.until);
-        let expanded = Expanded::of(steps, entry)?;
-        match expanded.hides() {
-            Some([]) => present.clear(space),
-            Some(key) => {
-                let end = || vec![u8::MAX; KEY_BYTES_MAX];
-                present.delete_range(space, key, &successor(key).unwrap_or_else(end));
+        mut ops: WriteBatch,
+        steps: &[&Step],
+        runs: &[Rc<Run>],
+    ) -> Result<WriteBatch, Error> {
+        for &step in steps {
+            let gathering = self.gathering(step.migration.space);
+            if let Some(gathering) = gathering.and_then(|last| last.of_step(step)) {
+                ops = gathering.late(&ops, runs)?;
+                continue;
             }
-            None => {}
-        }
-        for (key, value) in &expanded.entries {
-            match value {
-                Some(value) => present.put(space, key, value),
-                None => present.delete(space, key),
+            let mut next = WriteBatch::new();
+            for op in ops.ops() {
+                convert_op(op, &[step], &mut next)?;
             }
+            ops = next;
         }
-        Ok(())
+        Ok(ops)
     }
 
     /// A value that was logged before a migration that is over must be in a table by now.
@@ -342,15 +376,64 @@ impl Steps {
     }
 }
 
+fn names(marks: &[Mark], step: &Step) -> bool {
+    marks.iter().any(|mark| mark.names(&step.migration))
+}
+
+/// Adds what becomes of a write in steps of which none gathers.
+fn convert_op(op: Op<'_>, steps: &[&Step], present: &mut WriteBatch) -> Result<(), Error> {
+    let (space, entry) = match op {
+        Op::Put { space, key, value } => (space, (key, Some(value))),
+        Op::Delete { space, key } => (space, (key, None)),
+        Op::DeleteRange { space, lo, hi } => {
+            let bound = |key: &[u8]| {
+                let steps = steps.iter();
+                steps.fold(key.to_vec(), |key, step| step.present_bound(key))
+            };
+            present.delete_range(space, &bound(lo), &bound(hi));
+            return Ok(());
+        }
+        Op::Clear { space } => {
+            present.clear(space);
+            return Ok(());
+        }
+    };
+    let expanded = Expanded::of(steps.iter().copied(), entry)?;
+    match expanded.hides() {
+        Some([]) => present.clear(space),
+        Some(key) => {
+            let end = || vec![u8::MAX; KEY_BYTES_MAX];
+            present.delete_range(space, key, &successor(key).unwrap_or_else(end));
+        }
+        None => {}
+    }
+    for (key, value) in &expanded.entries {
+        match value {
+            Some(value) => present.put(space, key, value),
+            None => present.delete(space, key),
+        }
+    }
+    Ok(())
+}
+
 impl Step {
     /// Whether it changes keys.
     pub fn reshapes(&self) -> bool {
-        matches!(self.migration.effect, Effect::Entries(_))
+        !matches!(self.migration.effect, Effect::Values(_))
+    }
+
+    /// What makes values of structures, if it does.
+    pub fn gather(&self) -> Option<&dyn Gather> {
+        match &self.migration.effect {
+            Effect::Gathered(gather) => Some(&**gather),
+            _ => None,
+        }
     }
 
     fn present_bound(&self, key: Vec<u8>) -> Vec<u8> {
         match &self.migration.effect {
-            Effect::Values(_) => key,
+            // What gathers stands at the bottom, where no range delete is kept.
+            Effect::Values(_) | Effect::Gathered(_) => key,
             Effect::Entries(reshape) => reshape.present_bound(&key),
         }
     }
@@ -361,14 +444,21 @@ impl Step {
             unreachable!("a space whose keys change is read through what becomes of its entries");
         };
         let new = convert(key, value).map_err(|cause| self.failed(key, cause))?;
-        if new.as_ref().is_some_and(|new| new.len() > VALUE_BYTES_MAX) {
-            let cause = format!("its new value is over {VALUE_BYTES_MAX} bytes");
-            return Err(self.failed(key, cause));
-        }
+        new.iter().try_for_each(|new| self.check_len(key, new))?;
         Ok(new)
     }
 
-    fn failed(&self, key: &[u8], cause: String) -> Error {
+    /// Whether a new value may be stored.
+    pub fn check_len(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        if value.len() > VALUE_BYTES_MAX {
+            let cause = format!("its new value is over {VALUE_BYTES_MAX} bytes");
+            return Err(self.failed(key, cause));
+        }
+        Ok(())
+    }
+
+    /// The function did not take what stands under a key.
+    pub fn failed(&self, key: &[u8], cause: String) -> Error {
         Error::Migration {
             id: self.migration.id.clone(),
             space: self.migration.space,
@@ -408,6 +498,7 @@ impl Expanded {
 
     fn pass(&mut self, step: &Step, key: Vec<u8>, value: Option<Vec<u8>>) -> Result<(), Error> {
         let Effect::Entries(reshape) = &step.migration.effect else {
+            // What is before a gathering is read through that, never entry by entry.
             let new = value.as_deref().map(|value| step.convert(&key, value));
             let new = new.transpose()?.flatten();
             self.changed |= new.is_some();

@@ -34,6 +34,14 @@ pub(crate) enum Mutant {
     BeneathNotHidden,
     /// Range deletes of old tables keep their bounds.
     BoundsNotMigrated,
+    /// A walk between bounds gathers those parts of a value that lie between them.
+    StructuresCut,
+    /// Runs with parts of values are merged like others.
+    PartsMergedApart,
+    /// Parts become values while some of them are not in tables.
+    PartsInMemory,
+    /// Runs with parts of values are merged before late writes to them are in tables.
+    LateWritesForgotten,
 }
 
 #[cfg(test)]

@@ -8,9 +8,12 @@
 
 mod walk;
 
+use std::rc::Rc;
+
 use rama_wire::SpaceId;
 
 use crate::lsm::error::Error;
+use crate::lsm::gathering::{Gathered, Gathering};
 use crate::lsm::layer::{self, Found};
 use crate::lsm::levels::{Levels, Span};
 use crate::lsm::migration::Steps;
@@ -30,6 +33,7 @@ type Hidden = (Vec<u8>, Option<Vec<u8>>);
 enum Walk<'a> {
     Memory(layer::Cursor<'a>),
     Run(Box<RunWalk<'a>>),
+    Gathered(Box<Gathered<'a>>),
 }
 
 enum Ranges<'a> {
@@ -106,6 +110,22 @@ pub(crate) fn look_up(
     Ok(())
 }
 
+/// What the runs of before a gathering say about a key, all of them.
+pub(crate) fn look_up_gathered(
+    gathering: &Gathering,
+    runs: &[Rc<Run>],
+    key: &[u8],
+) -> Result<Option<Vec<u8>>, Error> {
+    let behind = [key, &[0]].concat();
+    let span = Span {
+        space: gathering.space(),
+        lo: key,
+        hi: Some(&behind),
+    };
+    let found = Gathered::new(gathering, runs, span, Order::Ascending)?.step()?;
+    Ok(found.and_then(|(_, value)| value))
+}
+
 impl<'a> Reshaped<'a> {
     pub fn new(order: Order) -> Reshaped<'a> {
         let sources = Vec::new();
@@ -118,9 +138,30 @@ impl<'a> Reshaped<'a> {
         self.push(walk, Ranges::Stored(space.ranges()))
     }
 
+    /// Adds runs, from old to new, older than all present layers. For `beneath` see below.
+    pub fn push_runs(
+        &mut self,
+        runs: &'a [Rc<Run>],
+        (span, steps): (Span<'_>, &'a Steps),
+        beneath: Option<&'a Levels>,
+    ) -> Result<(), Error> {
+        let gathering = steps.gathering(span.space);
+        let count = gathering.map_or(0, |gathering| gathering.run_count(runs));
+        let (gathered, others) = runs.split_at(count);
+        for run in others.iter().rev() {
+            self.push_run(run, span, steps, beneath)?;
+        }
+        if let Some(gathering) = gathering.filter(|_| count > 0) {
+            let walk = Gathered::new(gathering, gathered, span, self.order)?;
+            let nothing = Ranges::Present(RangeSet::default());
+            self.push(Walk::Gathered(Box::new(walk)), nothing)?;
+        }
+        Ok(())
+    }
+
     /// Adds a run older than all present layers. Given what lies beneath all of them, deletes are
     /// added that hide what only the place of an old value hid.
-    pub fn push_run(
+    fn push_run(
         &mut self,
         run: &'a Run,
         span: Span<'_>,
@@ -149,6 +190,10 @@ impl<'a> Reshaped<'a> {
         Ok(())
     }
 
+    pub fn order(&self) -> Order {
+        self.order
+    }
+
     /// The next entry that is not hidden by a newer layer.
     pub fn next(&mut self) -> Result<Option<Owned>, Error> {
         while let Some(lead) = self.elect()? {
@@ -172,6 +217,7 @@ impl<'a> Reshaped<'a> {
         let runs = self.sources.iter().map(|source| match &source.walk {
             Walk::Memory(_) => 0,
             Walk::Run(walk) => walk.changed(),
+            Walk::Gathered(walk) => walk.changed(),
         });
         runs.sum()
     }
@@ -208,6 +254,7 @@ impl Source<'_> {
                 .step(order)
                 .map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec))),
             Walk::Run(walk) => walk.step(order)?,
+            Walk::Gathered(walk) => walk.step()?,
         };
         Ok(())
     }
@@ -220,7 +267,8 @@ impl Source<'_> {
             return Some((range.lo.to_vec(), range.hi.map(<[u8]>::to_vec)));
         }
         match &self.walk {
-            Walk::Memory(_) => None,
+            // Nothing lies beneath what was gathered.
+            Walk::Memory(_) | Walk::Gathered(_) => None,
             Walk::Run(walk) => walk.hiding(key).cloned(),
         }
     }
@@ -234,8 +282,10 @@ impl Source<'_> {
             }
             (Order::Ascending, Some(hi), Walk::Memory(cursor)) => cursor.skip_below(&hi),
             (Order::Ascending, Some(hi), Walk::Run(walk)) => walk.skip_below(&hi)?,
+            (Order::Ascending, Some(hi), Walk::Gathered(walk)) => walk.skip_below(&hi)?,
             (Order::Descending, _, Walk::Memory(cursor)) => cursor.skip_from(&lo),
             (Order::Descending, _, Walk::Run(walk)) => walk.skip_from(&lo)?,
+            (Order::Descending, _, Walk::Gathered(walk)) => walk.skip_from(&lo)?,
         }
         self.advance(order)
     }

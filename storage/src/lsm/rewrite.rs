@@ -18,8 +18,8 @@ use rama_wire::{Index, LogId, SpaceId};
 use crate::lsm::batch::WriteBatch;
 use crate::lsm::error::Error;
 use crate::lsm::levels::Levels;
-use crate::lsm::manifest::{LogMark, Mark};
-use crate::lsm::migration::{Migrations, Pace, Progress, SharedSteps, Steps};
+use crate::lsm::manifest::{LogMark, Manifest, Mark};
+use crate::lsm::migration::{Effect, Migration, Migrations, Pace, Progress, SharedSteps, Steps};
 use crate::lsm::mutant::{Mutant, planted};
 use crate::lsm::run::{Run, Writer};
 use crate::lsm::store::{Inner, Store};
@@ -54,41 +54,52 @@ impl<E: Env> Store<E> {
     /// entries up to `until`, pass the functions from now on, unless a migration of that name began
     /// earlier. Before anything is applied.
     ///
+    /// True when new migrations make values of parts: all new ones then begin with
+    /// [`Store::begin_gathering`], which has to follow.
+    ///
     /// # Errors
     /// `Unfinished` when a retired migration has something left to do; `Io`.
-    pub async fn migrate(&self, migrations: &Migrations, until: Index) -> Result<(), Error> {
+    pub async fn migrate(&self, migrations: &Migrations, until: Index) -> Result<bool, Error> {
         let inner = &*self.inner;
         inner.rewriting.borrow_mut().paces = migrations.paces.clone();
         let mut manifest = inner.manifest.lock().await;
         for (space, id) in &migrations.retired {
             inner.check_finished(&manifest.marks, *space, id)?;
         }
-        let mut next = manifest.clone();
+        let mut marks = manifest.marks.clone();
         if planted(Mutant::MigrationForgotten) {
-            next.marks.clear();
+            marks.clear();
         }
-        for migration in &migrations.steps {
-            if !next.marks.iter().any(|mark| mark.names(migration)) {
-                next.marks.push(Mark {
-                    space: migration.space.0,
-                    id: migration.id.clone(),
-                    first_table: inner.tables_from(),
-                    until: until.0,
-                });
-            }
+        let fresh = inner.fresh(migrations, &marks, until);
+        let gathers = |step: &Migration| {
+            matches!(step.effect, Effect::Gathered(_)) && fresh.iter().any(|mark| mark.names(step))
+        };
+        let waits = migrations.steps.iter().any(gathers) && !planted(Mutant::PartsInMemory);
+        if !waits {
+            marks.extend(fresh);
         }
-        if next.marks != manifest.marks {
-            next.generation += 1;
-            let switched = next.switch(&inner.env, &inner.dir, inner.identity).await;
-            inner.poison_on_io(switched)?;
-            *manifest = next;
-        }
-        let steps = Steps::new(migrations, &manifest.marks);
-        inner.steps.replace(Rc::new(steps));
-        let mut state = inner.state.borrow_mut();
-        let pending = inner.pending(&state.levels.runs);
-        Rc::make_mut(&mut state.levels).steps = pending;
-        Ok(())
+        inner.begin(migrations, marks, &mut manifest).await?;
+        Ok(waits)
+    }
+
+    /// Begins the migrations that [`Store::migrate`] left. After everything up to `until` was applied,
+    /// and before anything else is: it comes into tables first. Answers where all others began.
+    ///
+    /// # Errors
+    /// As [`Store::flush`].
+    pub(crate) async fn begin_gathering(
+        &self,
+        migrations: &Migrations,
+        until: Index,
+    ) -> Result<Vec<Mark>, Error> {
+        self.flush().await?;
+        let inner = &*self.inner;
+        let mut manifest = inner.manifest.lock().await;
+        let earlier = manifest.marks.clone();
+        let fresh = inner.fresh(migrations, &earlier, until);
+        let marks = [&earlier[..], &fresh].concat();
+        inner.begin(migrations, marks, &mut manifest).await?;
+        Ok(earlier)
     }
 
     /// Notes in the manifest where migrations of the partition's logs begin, given what can be read of
@@ -135,8 +146,18 @@ impl<E: Env> Store<E> {
     /// # Errors
     /// `Migration` when a function does not take one of the values.
     pub fn present(&self, batch: WriteBatch, made: Index) -> Result<WriteBatch, Error> {
-        let steps = self.inner.steps.borrow();
-        Ok(steps.convert_batch(&batch, made)?.unwrap_or(batch))
+        self.present_since(batch, (made, &[]))
+    }
+
+    /// The same for writes that passed the migrations that are named.
+    pub(crate) fn present_since(
+        &self,
+        batch: WriteBatch,
+        passed: (Index, &[Mark]),
+    ) -> Result<WriteBatch, Error> {
+        let (steps, state) = (self.inner.steps.borrow(), self.inner.state.borrow());
+        let present = steps.convert_batch(&batch, passed, &state.levels.runs)?;
+        Ok(present.unwrap_or(batch))
     }
 
     /// Takes note of writes that were prepared at an index and wait for their transaction: true when
@@ -164,8 +185,9 @@ impl<E: Env> Store<E> {
         self.inner.rewriting.borrow_mut().halted = true;
     }
 
-    /// Writes one table with old values again, if there is one; true when it did. Reads, `apply`,
-    /// `flush` and `compact` go on meanwhile.
+    /// Writes one table with old values again, if there is one; true when it did. Tables with parts of
+    /// what are values now are written again all together, when no old transaction is undecided. Reads,
+    /// `apply`, `flush` and `compact` go on meanwhile.
     ///
     /// # Errors
     /// `Migration` when a function does not take a value: the table stays as it is and is not tried
@@ -173,10 +195,16 @@ impl<E: Env> Store<E> {
     pub async fn rewrite(&self) -> Result<bool, Error> {
         let inner = &*self.inner;
         inner.check_poison()?;
+        if inner.parts().is_some() && !planted(Mutant::LateWritesForgotten) {
+            inner.settled().await?;
+        }
         if self.logged(None) {
             // In tables they cannot come up again as they were logged.
             self.flush().await?;
             return Ok(true);
+        }
+        if let Some(parts) = inner.parts() {
+            return inner.merge_parts(&parts).await.map(|()| true);
         }
         let Some(old) = inner.outdated() else {
             return Ok(false);
@@ -237,7 +265,8 @@ impl<E: Env> Store<E> {
         let Some((first, last)) = self.unflushed().zip(last) else {
             return false;
         };
-        first <= last || self.persisted() < self.inner.rewriting.borrow().late
+        let late = self.persisted() < self.inner.rewriting.borrow().late;
+        first <= last || late && !planted(Mutant::LateWritesForgotten)
     }
 }
 
@@ -273,6 +302,42 @@ fn left(runs: &[Rc<Run>], space: SpaceId, first_table: u64) -> (u64, u64) {
 }
 
 impl<E: Env> Inner<E> {
+    /// Where migrations begin that have not begun.
+    fn fresh(&self, migrations: &Migrations, marks: &[Mark], until: Index) -> Vec<Mark> {
+        let steps = migrations.steps.iter();
+        let fresh = steps.filter(|step| !marks.iter().any(|mark| mark.names(step)));
+        let mark = |step: &Migration| Mark {
+            space: step.space.0,
+            id: step.id.clone(),
+            first_table: self.tables_from(),
+            until: until.0,
+        };
+        fresh.map(mark).collect()
+    }
+
+    /// From now on migrations begin at these places.
+    async fn begin(
+        &self,
+        migrations: &Migrations,
+        marks: Vec<Mark>,
+        manifest: &mut Manifest,
+    ) -> Result<(), Error> {
+        if marks != manifest.marks {
+            let mut next = manifest.clone();
+            next.marks = marks;
+            next.generation += 1;
+            let switched = next.switch(&self.env, &self.dir, self.identity).await;
+            self.poison_on_io(switched)?;
+            *manifest = next;
+        }
+        let steps = Steps::new(migrations, &manifest.marks);
+        self.steps.replace(Rc::new(steps));
+        let mut state = self.state.borrow_mut();
+        let pending = self.pending(&state.levels.runs);
+        Rc::make_mut(&mut state.levels).steps = pending;
+        Ok(())
+    }
+
     /// What readers of these runs need to know.
     pub fn pending(&self, runs: &[Rc<Run>]) -> SharedSteps {
         let steps = self.steps.borrow();
@@ -302,7 +367,8 @@ impl<E: Env> Inner<E> {
     fn outdated(&self) -> Option<Rc<Table>> {
         let (steps, state) = (self.steps.borrow(), self.state.borrow());
         let rewriting = self.rewriting.borrow();
-        let runs = state.levels.runs.iter();
+        let runs = &state.levels.runs;
+        let runs = runs.iter().skip(steps.gathered_runs(runs));
         let tables: Vec<&Rc<Table>> = runs.flat_map(|run| run.tables()).collect();
         let found = steps.iter().find_map(|step| {
             let space = step.migration.space.0;
@@ -313,6 +379,42 @@ impl<E: Env> Inner<E> {
             })
         });
         found.map(|table| Rc::clone(table))
+    }
+
+    /// The runs with parts of what are values now, unless their functions failed.
+    fn parts(&self) -> Option<Vec<Rc<Run>>> {
+        let (steps, state) = (self.steps.borrow(), self.state.borrow());
+        let runs = &state.levels.runs;
+        let parts = &runs[..steps.gathered_runs(runs)];
+        let first = parts.first()?.tables().first()?;
+        let failed = self.rewriting.borrow().failed.contains_key(&first.id);
+        (!failed).then(|| parts.to_vec())
+    }
+
+    /// Writes them again, together: nobody else merges them.
+    async fn merge_parts(&self, parts: &[Rc<Run>]) -> Result<(), Error> {
+        let writer = Writer::new(self, true).paced();
+        let written = self.poison_on_io(self.write_runs(parts, &[], writer).await);
+        if let Err(error @ Error::Migration { .. }) = &written {
+            let tables = parts.iter().flat_map(|run| run.tables());
+            let first = tables.map(|table| table.id).take(1);
+            let failed = first.map(|table| (table, error.to_string()));
+            self.rewriting.borrow_mut().failed.extend(failed);
+        }
+        let written = written?;
+        let _no_merge = self.compacting.lock().await;
+        let edit = |levels: &mut Levels| drop(levels.runs.splice(..parts.len(), written));
+        self.switch(None, edit).await?;
+        self.remove_files(parts).await
+    }
+
+    /// Waits until all transactions are decided that were prepared before a migration.
+    async fn settled(&self) -> Result<(), Error> {
+        while self.rewriting.borrow().awaited > 0 {
+            self.halted()?;
+            self.env.sleep(REST_MAX).await;
+        }
+        Ok(())
     }
 
     /// The run that holds a table.

@@ -1,9 +1,10 @@
 //! Entries that change their keys, against a `BTreeMap` that is changed as a whole.
 //!
 //! Keys are made of single bytes: a struct, one of its fields, an element, an element of that. One
-//! migration after the other spreads values into elements, takes fields away and adds some, and spreads
-//! elements once more; between any two, and while all of them are under way, the store is written,
-//! flushed, merged, written again and opened anew.
+//! migration after the other spreads values into elements, gathers elements into values, takes fields
+//! away and adds some, and spreads elements once more; between any two, and while all of them are under
+//! way, the store is written, flushed, merged, written again and opened anew. What is prepared before one
+//! of them may be committed behind it.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -41,9 +42,17 @@ struct Fields {
     count: u8,
 }
 
+/// All entries at and below a key become a value: how many they are, and a sum over all of them.
+#[derive(Clone, Copy, Debug)]
+struct Gather {
+    tag: u8,
+    len: usize,
+}
+
 #[derive(Clone, Debug)]
 enum Change {
     Spread(Spread),
+    Gather(Gather),
     Fields(Fields),
     /// Adds a byte to all values of a field.
     Longer(u8),
@@ -86,6 +95,24 @@ impl Reshape for Spread {
 
     fn old_hi(&self, key: &[u8]) -> Vec<u8> {
         key.to_vec()
+    }
+}
+
+impl crate::lsm::Gather for Gather {
+    fn owner_len(&self, key: &[u8]) -> Option<usize> {
+        (key.len() >= self.len && key[1] == self.tag).then_some(self.len)
+    }
+
+    fn gather(&self, parts: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Vec<u8>, String> {
+        assert!(parts.is_sorted());
+        let mut sum = 7u16;
+        for (rest, value) in &parts {
+            for byte in rest.iter().chain(&[255]).chain(value) {
+                sum = sum.wrapping_mul(31).wrapping_add(u16::from(*byte));
+            }
+        }
+        let [a, b] = sum.to_le_bytes();
+        Ok(vec![parts.len() as u8, a, b])
     }
 }
 
@@ -144,6 +171,7 @@ impl Change {
     fn migration(&self, number: usize) -> Migration {
         let effect = match self.clone() {
             Change::Spread(spread) => Effect::Entries(Arc::new(spread)),
+            Change::Gather(gather) => Effect::Gathered(Arc::new(gather)),
             Change::Fields(fields) => Effect::Entries(Arc::new(fields)),
             Change::Longer(tag) => Effect::Values(Arc::new(move |key, value| {
                 let longer = key.get(1) == Some(&tag);
@@ -159,6 +187,22 @@ impl Change {
     }
 
     fn apply(&self, map: &mut Map) {
+        if let Change::Gather(gather) = self {
+            use crate::lsm::Gather;
+            let mut values = BTreeMap::<_, Vec<_>>::new();
+            map.retain(|key, value| {
+                let Some(len) = gather.owner_len(key) else {
+                    return true;
+                };
+                let (owner, rest) = key.split_at(len);
+                let parts = values.entry(owner.to_vec()).or_default();
+                parts.push((rest.to_vec(), value.clone()));
+                false
+            });
+            let values = values.into_iter();
+            map.extend(values.map(|(owner, parts)| (owner, gather.gather(parts).unwrap())));
+            return;
+        }
         for (key, mut value) in std::mem::take(map) {
             match self {
                 Change::Spread(spread) if spread.place(&key) && key.len() == spread.len => {
@@ -175,7 +219,7 @@ impl Change {
                     continue;
                 }
                 Change::Longer(tag) if key[1] == *tag => value.push(b'+'),
-                Change::Longer(_) | Change::Spread(_) => {}
+                Change::Longer(_) | Change::Spread(_) | Change::Gather(_) => {}
             }
             map.insert(key, value);
         }
@@ -192,15 +236,21 @@ impl Shape {
     /// A change that makes sense, and the shape behind it.
     fn change(&mut self, rng: &mut Rng) -> Change {
         let tag = rng.below(self.depths.len() as u64) as u8;
-        match rng.below(5) {
-            0..2 => {
+        match rng.below(7) {
+            5 | 6 if self.depths[usize::from(tag)] > 0 => {
+                let depth = &mut self.depths[usize::from(tag)];
+                *depth -= 1;
+                let len = *depth + 2;
+                Change::Gather(Gather { tag, len })
+            }
+            0 | 1 | 5 | 6 => {
                 let depth = &mut self.depths[usize::from(tag)];
                 *depth += 1;
                 let header = rng.below(2) == 0;
                 let len = *depth + 1;
                 Change::Spread(Spread { tag, len, header })
             }
-            2..4 => {
+            2 | 3 => {
                 let (mut new, mut depths) = (Vec::new(), Vec::new());
                 for depth in &self.depths {
                     if rng.below(5) == 0 && depths.len() < usize::from(FIELDS) {
@@ -313,7 +363,8 @@ struct Life {
     sim: Sim,
     process: ProcessId,
     rng: Rng,
-    log: Vec<WriteBatch>,
+    /// What was written, and at which index.
+    log: Vec<(WriteBatch, Index)>,
     map: Map,
     shape: Shape,
     changes: Vec<Change>,
@@ -348,11 +399,45 @@ impl Life {
         let opened = Store::open(&env, Path::new("/s"), IDENTITY, options);
         let store = self.sim.block_on(opened)?;
         let last = Index(self.log.len() as u64);
-        self.sim.block_on(store.migrate(&self.migrations, last))?;
-        for (batch, made) in self.log.iter().zip(1..).map(|(b, at)| (b, Index(at))) {
-            if made > store.persisted() {
-                store.apply(&store.present(batch.clone(), made)?, made);
+        let migrating = store.migrate(&self.migrations, last);
+        let waits = self.sim.block_on(migrating)?;
+        for ((batch, made), at) in self.log.iter().zip(1..).map(|(b, at)| (b, Index(at))) {
+            if at > store.persisted() {
+                let batch = store.present(batch.clone(), *made)?;
+                let old = *made < at && store.await_old(*made);
+                store.apply(&batch, at);
+                if old {
+                    store.settle_old(Some(at));
+                }
             }
+        }
+        if waits {
+            let beginning = store.begin_gathering(&self.migrations, last);
+            self.sim.block_on(beginning)?;
+        }
+        Ok(store)
+    }
+
+    /// Opens behind one more migration, with writes that were prepared before it and are committed now.
+    fn open_late(&mut self, change: Change, number: usize) -> Result<Store<SimEnv>, Error> {
+        let mut batch = WriteBatch::new();
+        for _ in 0..self.rng.below(4) {
+            self.shape.write(&mut self.rng, &mut self.map, &mut batch);
+        }
+        change.apply(&mut self.map);
+        self.migrations.steps.push(change.migration(number));
+        self.changes.push(change);
+        // The entry in which it was prepared.
+        self.log
+            .push((WriteBatch::new(), Index(self.log.len() as u64 + 1)));
+        let made = Index(self.log.len() as u64);
+        let store = self.open()?;
+        let old = store.await_old(made);
+        let at = Index(made.0 + 1);
+        store.apply(&store.present(batch.clone(), made)?, at);
+        self.log.push((batch, made));
+        if old {
+            store.settle_old(Some(at));
         }
         Ok(store)
     }
@@ -367,18 +452,27 @@ impl Life {
 
     fn live(&mut self, mut store: Store<SimEnv>) -> Store<SimEnv> {
         let mut snapshots = Vec::new();
-        for _ in 0..self.rng.below(30) {
+        // Some stores have many runs.
+        let flushes = self.seed % 3 == 0;
+        for _ in 0..self.rng.below(if flushes { 60 } else { 30 }) {
             match self.rng.below(12) {
                 0..6 => {
                     let mut batch = WriteBatch::new();
                     for _ in 0..=self.rng.below(6) {
                         self.shape.write(&mut self.rng, &mut self.map, &mut batch);
                     }
-                    self.log.push(batch.clone());
-                    store.apply(&batch, Index(self.log.len() as u64));
+                    let index = Index(self.log.len() as u64 + 1);
+                    self.log.push((batch.clone(), index));
+                    store.apply(&batch, index);
+                    if flushes && self.rng.below(3) > 0 {
+                        self.sim.block_on(store.flush()).unwrap();
+                    }
                 }
                 6..8 => self.sim.block_on(store.flush()).unwrap(),
                 8 => _ = self.sim.block_on(store.compact()).unwrap(),
+                9 if flushes && self.rng.below(8) > 0 => {
+                    _ = self.sim.block_on(store.compact()).unwrap();
+                }
                 9 => _ = self.sim.block_on(store.rewrite()).unwrap(),
                 10 if self.rng.below(4) == 0 => {
                     self.sim.block_on(store.compact_all()).unwrap();
@@ -409,13 +503,17 @@ fn reshape(seeds: std::ops::Range<u64>) {
             store = life.live(store);
             drop(store);
             life.sim.kill(life.process);
-            if number < 3 {
-                let change = life.shape.change(&mut life.rng);
-                change.apply(&mut life.map);
-                life.migrations.steps.push(change.migration(number));
-                life.changes.push(change);
-            }
-            store = life.open().unwrap();
+            store = match number {
+                0..3 => {
+                    let before = life.shape.clone();
+                    let change = life.shape.change(&mut life.rng);
+                    let after = std::mem::replace(&mut life.shape, before);
+                    let store = life.open_late(change, number).unwrap();
+                    life.shape = after;
+                    store
+                }
+                _ => life.open().unwrap(),
+            };
             let what = life.what();
             check(&mut life.rng, &life.map, &what, &store, 4);
         }
@@ -453,6 +551,10 @@ fn every_planted_mistake_with_changing_keys_is_seen() {
         Mutant::BoundsNotMigrated,
         Mutant::LogNotMigrated,
         Mutant::MigrationForgotten,
+        Mutant::StructuresCut,
+        Mutant::PartsMergedApart,
+        Mutant::PartsInMemory,
+        Mutant::LateWritesForgotten,
     ] {
         plant(Some(mutant));
         let red = std::panic::catch_unwind(|| reshape(0..300)).is_err();
