@@ -9,6 +9,7 @@
 
 mod location;
 mod reshape;
+mod whole;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,9 +24,11 @@ use crate::schema::Schema;
 use crate::schema_desc::{SchemaDesc, ValueCodec};
 
 pub use reshape::Elements;
+pub use whole::Whole;
 
 pub(crate) use location::Location;
 pub(crate) use reshape::{Fields, Spread};
+pub(crate) use whole::{Merge, Merged};
 
 /// What makes a new value of an old one, in bytes. Says why when it cannot.
 pub(crate) type Change = Arc<dyn Fn(&[u8]) -> Result<Vec<u8>, String> + Send + Sync>;
@@ -129,6 +132,12 @@ pub(crate) enum Changing {
         new: SchemaDesc,
         parts: Parts,
     },
+    /// A subindexed structure becomes a value.
+    Merged {
+        old: SchemaDesc,
+        new: TypeDesc,
+        merge: Merge,
+    },
     /// A struct had these fields.
     Fields { old: SchemaDesc },
 }
@@ -158,6 +167,22 @@ impl Changing {
             old: ValueCodec::of::<Old>(),
             new: New::desc(),
             parts: Arc::new(parts),
+        }
+    }
+
+    /// Of an author's function that takes all elements.
+    pub(crate) fn merged<Old: Whole, New: Record>(
+        change: impl Fn(Old::Value) -> New + Send + Sync + 'static,
+    ) -> Changing {
+        let merge = move |stored: &[whole::Stored<'_>]| {
+            let old = Old::gather(stored)?;
+            let new = guard(|| change(old)).map_err(|failure| failure.to_string())?;
+            Ok(new.to_bytes())
+        };
+        Changing::Merged {
+            old: Old::desc(),
+            new: New::type_desc(),
+            merge: Arc::new(merge),
         }
     }
 

@@ -25,7 +25,7 @@ use crate::dataflow::{Begin, Entrance, Flow, Steps};
 use crate::definition::{Definition, DefinitionError, DepotKind, KeyPlacement};
 use crate::depot_def::{Depot, DepotHandle, Partition, PlacementError, RecordDesc};
 use crate::graph::Place;
-use crate::migration::{Changing, Elements, RecordMigrationDef};
+use crate::migration::{Changing, Elements, RecordMigrationDef, Whole};
 use crate::mirror::SourceDepot;
 use crate::path::{Cursor, Located};
 use crate::plan::{Function, FunctionDef};
@@ -402,6 +402,45 @@ impl<K: Consumes> Topology<K> {
         change: impl Fn(Old) -> New + Send + Sync + 'static,
     ) {
         self.declare_migration(id.into(), at.into_cursor(), Changing::spread(change));
+    }
+
+    /// As [`migrate`](Topology::migrate), from a subindexed structure to a value that is stored whole:
+    /// `change` gets all that the structure holds, a [`Map`] as a `BTreeMap`, a [`Set`](crate::Set) as a
+    /// `BTreeSet`, a [`List`](crate::List) as a `Vec`, also one in the other. `Old` is the structure as
+    /// it was; of one that was not there nothing becomes.
+    ///
+    /// Until it was written again, reading such a value reads all elements from all tables that are older
+    /// than the update. They are written again all together, at the pace of every migration, once for
+    /// each task.
+    ///
+    /// ```
+    /// # use rama_runtime::{List, Map, Module, PState, Setup};
+    /// // Until version 2 it was PState<Map<String, Map<String, u64>>>: how often each song was played.
+    /// const PLAYS: PState<Map<String, u64>> = PState::named("$$plays");
+    ///
+    /// # struct M;
+    /// # impl Module for M {
+    /// fn define(&self, m: &mut Setup) {
+    ///     let mut mb = m.microbatch("catalog");
+    ///     let plays = mb.pstate(PLAYS);
+    ///     let all = PLAYS.each_value();
+    ///     mb.migrate_from_subindexed::<Map<String, u64>, _>("all songs together", all, |songs| {
+    ///         songs.into_values().sum::<u64>()
+    ///     });
+    /// }
+    /// # }
+    /// # rama_runtime::Definition::of(&M)?;
+    /// # Ok::<(), rama_runtime::DefinitionError>(())
+    /// ```
+    #[track_caller]
+    pub fn migrate_from_subindexed<Old: Whole, New: Record>(
+        &mut self,
+        id: impl Into<String>,
+        at: impl Located,
+        change: impl Fn(Old::Value) -> New + Send + Sync + 'static,
+    ) {
+        let changing = Changing::merged::<Old, New>(change);
+        self.declare_migration(id.into(), at.into_cursor(), changing);
     }
 
     /// Changes the fixed keys of a struct with `#[derive(Schema)]` (spec P-50, Rama's `addFixedKeys` and

@@ -4,28 +4,27 @@
 //! is offline and shares the workspace's target directory and profile, so that only the project
 //! itself and what it needs with other features are built.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rama_tests::{binary, workspace};
 
-/// As in the workspace's manifest: other profiles would build everything anew.
-const PROFILE: [&str; 8] = [
-    "--config",
-    "profile.dev.opt-level=1",
-    "--config",
-    "profile.dev.debug='line-tables-only'",
-    "--config",
-    "profile.dev.package.'*'.opt-level=2",
-    "--config",
-    "profile.dev.package.'*'.debug=false",
-];
+/// The profiles of the workspace, as a configuration of cargo: others would build everything anew.
+fn profiles(at: &Path) -> PathBuf {
+    let manifest = std::fs::read_to_string(workspace().join("Cargo.toml"));
+    let manifest = manifest.expect("the workspace has a manifest");
+    let begin = manifest.find("[profile.").expect("it has profiles");
+    let path = at.join("profiles.toml");
+    std::fs::write(&path, &manifest[begin..]).expect("the directory takes a file");
+    path
+}
 
 #[test]
 fn a_new_project_builds_and_its_test_passes() {
     let scratch = tempfile::tempdir().expect("a directory");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
     let target = target.expect("it is below the target directory");
+    let profiles = profiles(scratch.path());
     for template in ["counter", "bank"] {
         let made = Command::new(binary("rama"))
             .args(["new", template, "--template", template, "--rama"])
@@ -35,8 +34,8 @@ fn a_new_project_builds_and_its_test_passes() {
             .expect("rama runs");
         assert!(made.status.success(), "{made:?}");
         let tested = Command::new(env!("CARGO"))
-            .args(["test", "--offline", "--quiet"])
-            .args(PROFILE)
+            .args(["test", "--offline", "--quiet", "--config"])
+            .arg(&profiles)
             .current_dir(scratch.path().join(template))
             .env("CARGO_TARGET_DIR", target)
             .output()

@@ -126,7 +126,7 @@ pub use rama_runtime::{
     PStateClient, Partition, Plan, Record, RecordError, Result, Root, Schema, SchemaDesc,
     SelectError, Selectable, Selection, Set, SetPath, SetRange, Setup, Simulated, SimulatedCluster,
     Simulation, SourceOptions, Start, Status, Stream, Task, TestPState, Topology, Tracked,
-    Untracked, ValuePath, Viewed, ViewedValue, Watch, block_on, record,
+    Untracked, ValuePath, Viewed, ViewedValue, Watch, Whole, block_on, record,
 };
 pub use rama_runtime::{
     Aggregator, Aggs, Asked, Flow, Query, QueryClient, Stored, Temporary, Turn, Waiter,

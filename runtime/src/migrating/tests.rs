@@ -12,6 +12,7 @@ use crate::{
 
 mod records;
 mod reshape;
+mod whole;
 
 /// Artist and song.
 const PLAYS: Depot<(String, String)> = Depot::named("*plays");

@@ -95,6 +95,7 @@ const TYPED: PState<Map<u64, Typed>> = PState::named("$$typed");
 const TURNED: PState<Map<u64, Turned>> = PState::named("$$turned");
 const NEW: PState<Map<u64, New>> = PState::named("$$new");
 const TOP: PState<Map<u64, u64>> = PState::named("$$top");
+const SUMS: PState<Map<u64, u64>> = PState::named("$$sums");
 
 /// §19, P-50: fields and structures that do not fit are told with both sides.
 #[test]
@@ -116,6 +117,11 @@ fn changes_of_keys_that_make_no_sense_are_told() {
         a.migrate_to_subindexed("list", at.clone(), |old: u64| vec![old]);
         a.migrate_to_subindexed("map", at, |old: u64| BTreeMap::from([(old, old)]));
         a.migrate_to_subindexed("top", TOP.root(), |old: BTreeMap<u64, u64>| old);
+        a.pstate(SUMS);
+        let at = SUMS.each_value();
+        a.migrate_from_subindexed::<List<u64>, _>("text", at.clone(), |old| format!("{old:?}"));
+        a.migrate_from_subindexed::<u64, u64>("value", at.clone(), |old| old);
+        a.migrate_from_subindexed::<Map<u64, u64>, u64>("sum", at, |old| old.into_values().sum());
     }));
     let text = error.unwrap_err().to_string();
     for part in [
@@ -125,11 +131,15 @@ fn changes_of_keys_that_make_no_sense_are_told() {
         "\"late\" of $$new is for the value under one key, or for a field that was not there",
         "\"list\" of $$scores makes List<u64>, and ",
         "\"top\" of $$top spreads the whole of $$top, whose keys have homes on other tasks",
+        "\"text\" of $$sums makes String, and Map<u64, u64> is stored there after it",
+        "\"value\" of $$sums begins with u64, one value already",
     ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
     assert!(
-        !text.contains("\"map\"") && !text.contains("\"added\""),
+        ["map", "added", "sum"]
+            .iter()
+            .all(|id| !text.contains(&format!("\"{id}\""))),
         "{text}"
     );
 }

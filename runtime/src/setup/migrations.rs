@@ -10,7 +10,7 @@ use rama_storage::lsm::Effect;
 
 use super::draft::{DepotDraft, Draft, MigrationDraft, PStateDraft};
 use crate::definition::Fault;
-use crate::migration::{Changing, Fields, Location, MigrationDef, Spread};
+use crate::migration::{Changing, Fields, Location, Merged, MigrationDef, Spread};
 use crate::schema_desc::SchemaDesc;
 
 /// The migrations of each PState, in the order of their declaration.
@@ -124,12 +124,8 @@ fn definition(
                 .to_owned(),
         ));
     };
-    if location.is_top() && !pstate.global && matches!(migration.changing, Changing::Spread { .. })
-    {
-        return Err((
-            format!("spreads the whole of {name}, whose keys have homes on other tasks"),
-            "store the structure in a PState of its own".to_owned(),
-        ));
+    if location.is_top() && !pstate.global {
+        check_top(name, &migration.changing)?;
     }
     let mut from = to.clone();
     let part = location.part_mut(&mut from);
@@ -147,6 +143,18 @@ fn definition(
             let old = SchemaDesc::Value(old.clone());
             (old, Effect::Entries(Arc::new(spread)))
         }
+        Changing::Merged { old, new, merge } => {
+            if let SchemaDesc::Value(_) = old {
+                let fix = "declare it with migrate(…)".to_owned();
+                return Err((
+                    format!("begins with {}, one value already", old.name()),
+                    fix,
+                ));
+            }
+            check_made((&new.name(), &new.layout()), part)?;
+            let merged = Merged::new(location, merge.clone());
+            (old.clone(), Effect::Gathered(Arc::new(merged)))
+        }
         Changing::Fields { old } => {
             let found = Arc::new(Fields::new(location, old, part)?);
             fields = Some(found.clone());
@@ -162,6 +170,19 @@ fn definition(
         effect,
         fields,
     })
+}
+
+/// The elements of a whole PState have their homes on the tasks of their keys, one value has its own.
+fn check_top(name: &str, changing: &Changing) -> Result<(), (String, String)> {
+    let does = match changing {
+        Changing::Spread { .. } => "spreads the whole of",
+        Changing::Merged { .. } => "makes one value of the whole of",
+        Changing::Value { .. } | Changing::Fields { .. } => return Ok(()),
+    };
+    Err((
+        format!("{does} {name}, whose keys have homes on other tasks"),
+        "store it in a PState of its own".to_owned(),
+    ))
 }
 
 /// What a migration makes, by name and layout, is what is stored there after it.
