@@ -290,6 +290,12 @@ pub enum ParticipantInput {
         /// Why.
         failure: Failure,
     },
+    /// What this task said to others, or they to it, may be lost: an attempt that runs here may wait for
+    /// it in vain.
+    Lost {
+        /// How, for people.
+        text: String,
+    },
     /// The write asked for by [`ParticipantEffect::PersistPrepare`] is durable.
     PrepareDurable {
         /// Which attempt.

@@ -8,7 +8,9 @@
 use std::sync::Arc;
 
 use rama_core::ids::TaskId;
-use rama_core::microbatch::{CoordinatorInput, Failure, ToCoordinator, ToParticipant};
+use rama_core::microbatch::{
+    CoordinatorInput, Failure, ParticipantInput, ToCoordinator, ToParticipant,
+};
 use rama_io::Env;
 
 use super::Thread;
@@ -130,8 +132,22 @@ fn on_microbatch_link<E: Env>(thread: &Thread<E>, other: u32, up: bool) {
             }
         }
     }
-    if up && thread.layout.thread_of(0) == other {
+    if !up {
+        fail_attempts(thread, other);
+    } else if thread.layout.thread_of(0) == other {
         announce(thread);
+    }
+}
+
+/// Hops and reports may be lost with the link. The coordinator hears of it now, or with the next `Ready`
+/// when it is the one who cannot be reached.
+fn fail_attempts<E: Env>(thread: &Thread<E>, other: u32) {
+    let tasks = thread.tasks.iter();
+    for participant in tasks.flat_map(|task| task.participants.iter().flatten()) {
+        let text = format!("the link to task thread {other} broke");
+        let lost = ParticipantInput::Lost { text };
+        let event = microbatch_driver::Event::Input(lost);
+        participant.events.push(event);
     }
 }
 

@@ -46,6 +46,9 @@ pub struct Participant {
     committed: MicrobatchId,
     /// The highest attempt heard of; nothing older is ever accepted.
     seen: Position,
+    /// The attempt that was dropped here because it failed: told again with `Ready`, which is asked for
+    /// when the first time may not have been heard.
+    failed: Option<(Position, Failure)>,
     state: State,
     effects: VecDeque<Effect>,
 }
@@ -84,6 +87,7 @@ impl Participant {
             booted: false,
             committed: MicrobatchId(0),
             seen: Position::NONE,
+            failed: None,
             state: State::Idle,
             effects: VecDeque::new(),
         }
@@ -103,6 +107,7 @@ impl Participant {
             Input::SourceRan { at, emitted, done } => self.handle_source_ran(at, emitted, done),
             Input::HopRan { at, hop, emitted } => self.handle_hop_ran(at, hop, emitted),
             Input::WorkFailed { at, failure } => self.handle_work_failed(at, failure),
+            Input::Lost { text } => self.handle_lost(text),
             Input::PrepareDurable { at } => self.handle_prepare_durable(at),
             Input::CommitApplied { at } => self.handle_commit_applied(at),
         }
@@ -248,6 +253,7 @@ impl Participant {
             queued: 0,
             failures_left: if thorough { FAILURES_MAX } else { 0 },
         });
+        self.failed = None;
         true
     }
 
@@ -328,6 +334,7 @@ impl Participant {
         let dropped = failure.origin.is_none() || running.failures_left == 0;
         if dropped {
             self.drop_attempt();
+            self.failed = Some((at, failure.clone()));
         } else {
             running.failures_left -= 1;
         }
@@ -337,6 +344,15 @@ impl Participant {
             failure,
             dropped,
         });
+    }
+
+    /// Whether anything of the attempt was lost is not known; no record is to blame.
+    fn handle_lost(&mut self, text: String) {
+        let Some(at) = self.running() else {
+            return;
+        };
+        let origin = None;
+        self.handle_work_failed(at, Failure { origin, text });
     }
 
     fn handle_prepare(&mut self, at: Position) {
@@ -454,6 +470,15 @@ impl Participant {
             committed: self.committed,
             prepared,
         });
+        if let Some((at, failure)) = self.failed.clone() {
+            let (task, dropped) = (self.task, true);
+            self.tell(ToCoordinator::Failed {
+                task,
+                at,
+                failure,
+                dropped,
+            });
+        }
     }
 
     fn tell(&mut self, message: ToCoordinator) {

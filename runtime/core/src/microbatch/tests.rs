@@ -23,7 +23,7 @@ fn every_record_takes_effect_exactly_once() {
 fn the_runs_reach_crashes_aborts_and_roll_forward() {
     let (mut crashes, mut aborted, mut rolled_forward, mut decided) = (0, 0, 0, 0);
     let mut survived = 0;
-    for seed in 0..300 {
+    for seed in 0..600 {
         let world = World::new(seed).run().expect("the run is green");
         crashes += world.crashes;
         aborted += world.aborted;
@@ -42,6 +42,13 @@ fn the_runs_reach_crashes_aborts_and_roll_forward() {
         "too shallow: {reached}"
     );
     println!("{reached}");
+}
+
+/// M-4: what is lost with a link is tried again as soon as somebody knows, not when a phase has taken
+/// too long.
+#[test]
+fn broken_links_make_nobody_wait_for_a_timeout() {
+    explore(0..3000, |seed| World::of_links(seed).run().map(|_| ()));
 }
 
 fn assert_red(mutant: Mutant) {

@@ -81,13 +81,12 @@ impl Coordinator {
             State::Processing { .. } if restarted => {
                 self.give_up(now, format!("task {} restarted", task.0));
             }
-            State::Preparing { at, .. }
-                if restarted && !mutants::active(Mutant::PrepareUnasked) =>
-            {
+            State::Preparing { at, .. } if !mutants::active(Mutant::PrepareUnasked) => {
                 let at = *at;
                 if prepared == Some(at) {
+                    // That it is prepared may have been said into a broken link.
                     self.handle_prepared(now, task, at);
-                } else {
+                } else if restarted {
                     self.give_up(now, format!("task {} restarted", task.0));
                 }
             }

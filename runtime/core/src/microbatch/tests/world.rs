@@ -5,6 +5,8 @@
 //! once on each task it hops to; at the end each of those writes must be there exactly once, or
 //! none of them when policy took the record out.
 
+mod links;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use core::time::Duration;
@@ -100,6 +102,7 @@ struct Weather {
     levels: u16,
     /// Hops between tasks take so many tries to arrive.
     hop_lag: usize,
+    link_one_in: usize,
 }
 
 pub(super) struct World {
@@ -115,6 +118,8 @@ pub(super) struct World {
     depot: Vec<u64>,
     weather: Weather,
     faults: bool,
+    /// Whether phases may take an hour.
+    patient: bool,
     /// The first ranges each id was started with, per task.
     first_ranges: BTreeMap<(MicrobatchId, TaskId), Vec<SourceWork>>,
     paused_seen: bool,
@@ -136,6 +141,7 @@ impl World {
             poison: [7, 25, u64::MAX][random.below(3)],
             pauses: random.one_in(3),
             hop_lag: [1, 4, 20][random.below(3)],
+            link_one_in: [200, usize::MAX, usize::MAX][random.below(3)],
             levels: random.below(3) as u16,
         };
         let mut world = World {
@@ -153,6 +159,7 @@ impl World {
             depot: vec![0; count],
             weather,
             faults: true,
+            patient: false,
             first_ranges: BTreeMap::new(),
             paused_seen: false,
             steps: 0,
@@ -219,10 +226,17 @@ impl World {
             },
         ];
         let mut options = CoordinatorOptions::new(self.tasks.len() as u32, sources);
-        options.limits.phase_timeout = Duration::from_millis(200);
+        options.limits.phase_timeout = self.phase_timeout(200);
         options.unblamed = policy;
         options.levels = self.weather.levels;
         options
+    }
+
+    fn phase_timeout(&self, ms: u64) -> Duration {
+        match self.patient {
+            true => Duration::from_secs(3600),
+            false => Duration::from_millis(ms),
+        }
     }
 
     // One step of the storm.
@@ -250,6 +264,9 @@ impl World {
         }
         if self.random.one_in(self.weather.crash_one_in) {
             self.crash_someone();
+        }
+        if self.random.one_in(self.weather.link_one_in) {
+            self.break_link()?;
         }
         if self.random.one_in(8) {
             self.restart_someone()?;
@@ -289,8 +306,9 @@ impl World {
     /// An operator changes options in the middle of it.
     fn set_limits(&mut self) -> Result<(), String> {
         let millis = |ms| Duration::from_millis(ms);
+        let phase_ms = [150, 200][self.random.below(2)];
         let limits = CoordinatorLimits {
-            phase_timeout: millis([150, 200][self.random.below(2)]),
+            phase_timeout: self.phase_timeout(phase_ms),
             force_delay: millis([0, 0, 3][self.random.below(3)]),
             empty_interval: [None, Some(millis(50))][self.random.below(2)],
         };
@@ -877,7 +895,7 @@ impl World {
                 continue;
             }
             timeouts += u32::from(self.stuck());
-            if timeouts > 1 {
+            if timeouts > u32::from(!self.patient) {
                 break;
             }
             self.time_passes()?;
