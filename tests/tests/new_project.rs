@@ -9,13 +9,31 @@ use std::process::Command;
 
 use rama_tests::{binary, workspace};
 
+/// With fewer features than in the workspace these are built for the project alone: without haste.
+const ITS_OWN: [&str; 10] = [
+    "rama",
+    "rama-api",
+    "rama-core",
+    "rama-gateway",
+    "rama-io",
+    "rama-net",
+    "rama-rpc",
+    "rama-runtime",
+    "rama-storage",
+    "rama-wire",
+];
+
 /// The profiles of the workspace, as a configuration of cargo: others would build everything anew.
 fn profiles(at: &Path) -> PathBuf {
     let manifest = std::fs::read_to_string(workspace().join("Cargo.toml"));
     let manifest = manifest.expect("the workspace has a manifest");
     let begin = manifest.find("[profile.").expect("it has profiles");
+    let mut profiles = manifest[begin..].to_owned();
+    for name in ITS_OWN {
+        profiles += &format!("[profile.dev.package.{name}]\nopt-level = 0\n");
+    }
     let path = at.join("profiles.toml");
-    std::fs::write(&path, &manifest[begin..]).expect("the directory takes a file");
+    std::fs::write(&path, profiles).expect("the directory takes a file");
     path
 }
 
