@@ -122,16 +122,16 @@ mod tests {
 
     #[test]
     fn a_rule_that_loses_its_test_is_a_mistake() {
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir(root.path().join("tests")).unwrap();
-        fs::write(root.path().join("tests/one.rs"), "// A-1, A-2").unwrap();
+        let root = tempfile::tempdir().expect("a directory");
+        fs::create_dir(root.path().join("tests")).expect("it takes a directory");
+        fs::write(root.path().join("tests/one.rs"), "// A-1, A-2").expect("it takes a file");
         let rules = Rules {
             sections: BTreeMap::from([("A".to_owned(), 4)]),
             further: Vec::new(),
             different: BTreeMap::from([("A-4".to_owned(), "for a reason".to_owned())]),
             open: vec!["A-2".to_owned()],
         };
-        let found = rules.coverage(root.path()).unwrap().mistakes;
+        let found = rules.coverage(root.path()).expect("the sources can be read").mistakes;
         let stale = "A-2 is not open any more: take it out of the list";
         let lost = "no test quotes A-3: one did, or it never was in the list";
         assert_eq!(found, [stale, lost]);

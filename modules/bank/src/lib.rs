@@ -32,6 +32,18 @@ pub struct Transfer {
     pub cents: i64,
 }
 
+impl Transfer {
+    fn outgoing(&self, ok: bool) -> Outgoing {
+        let (to, cents) = (self.to, self.cents);
+        Outgoing { to, cents, ok }
+    }
+
+    fn incoming(&self, ok: bool) -> Incoming {
+        let (from, cents) = (self.from, self.cents);
+        Incoming { from, cents, ok }
+    }
+}
+
 /// A transfer as its payer sees it.
 #[rama::record]
 pub struct Outgoing {
@@ -87,13 +99,10 @@ impl Module for Bank {
     fn define(&self, m: &mut Setup) {
         m.depot_by(DEPOSITS, |d| &d.user);
         m.depot_by(TRANSFERS, |t| &t.from);
-
         let mut mb = m.microbatch("banking");
         let (funds, outgoing, incoming) =
             (mb.pstate(FUNDS), mb.pstate(OUTGOING), mb.pstate(INCOMING));
-
         let refused = mb.pstate(REFUSED);
-
         mb.source(DEPOSITS).each(move |task, d| {
             let balance = funds.key(&d.user);
             match credited(balance.get(task), d.cents) {
@@ -101,7 +110,6 @@ impl Module for Bank {
                 None => refused.key(&d.user).append(task, d.cents),
             }
         });
-
         mb.source(TRANSFERS)
             .filter_map(move |task, t| {
                 let history = outgoing.key(&t.from);
@@ -110,12 +118,7 @@ impl Module for Bank {
                 }
                 let balance = funds.key(&t.from);
                 let debited = debited(balance.get(task), t.cents);
-                let entry = Outgoing {
-                    to: t.to,
-                    cents: t.cents,
-                    ok: debited.is_some(),
-                };
-                history.key(&t.id).set(task, entry);
+                history.key(&t.id).set(task, t.outgoing(debited.is_some()));
                 if let Some(debited) = debited {
                     balance.set(task, debited);
                 }
@@ -125,13 +128,8 @@ impl Module for Bank {
             .filter_map(move |task, (t, paid)| {
                 let balance = funds.key(&t.to);
                 let credited = credited(balance.get(task), t.cents).filter(|_| paid);
-                let entry = Incoming {
-                    from: t.from,
-                    cents: t.cents,
-                    ok: credited.is_some(),
-                };
-                let name = (t.from, t.id.clone());
-                incoming.key(&t.to).key(&name).set(task, entry);
+                let history = incoming.key(&t.to).key(&(t.from, t.id.clone()));
+                history.set(task, t.incoming(credited.is_some()));
                 if let Some(credited) = credited {
                     balance.set(task, credited);
                 }
@@ -145,11 +143,8 @@ impl Module for Bank {
                     return Err(format!("account {} has no room for a refund", t.from));
                 };
                 balance.set(task, returned);
-                let history = outgoing.key(&t.from);
-                history.key(&t.id).update(task, |entry| {
-                    let (to, cents, ok) = (t.to, t.cents, false);
-                    entry.map_or(Outgoing { to, cents, ok }, |entry| Outgoing { ok, ..entry })
-                });
+                let history = outgoing.key(&t.from).key(&t.id);
+                history.set(task, t.outgoing(false));
                 Ok(())
             });
     }

@@ -54,26 +54,21 @@ impl Module for FamilyTree {
                 let relatives = tree.key(&person.id);
                 relatives.name().set(task, person.name);
                 relatives.parents().set(task, person.parents.clone());
-                person
-                    .parents
-                    .into_iter()
-                    .map(move |parent| (parent, person.id))
+                let (parents, child) = (person.parents.into_iter(), person.id);
+                parents.map(move |parent| (parent, child))
             })
             .hash_partition_by(|(parent, _)| parent)
             .each(move |task, (parent, child)| tree.key(&parent).children().insert(task, &child));
         m.query(ANCESTORS, |q| {
             // A person may be found in several ways: the one that leaves the most generations counts.
-            let visited = q.temporary::<BTreeMap<Uuid, u32>>();
+            let visited = q.temporary::<BTreeMap<Uuid, Option<u32>>>();
             q.iterate(|round| {
                 round
                     .hash_partition_by(|(person, _)| person)
                     .filter(move |task, (person, left)| {
                         visited.with(task, |visited| {
-                            let further = visited.get(person).is_none_or(|best| best < left);
-                            if further {
-                                visited.insert(*person, *left);
-                            }
-                            further
+                            let (best, left) = (visited.entry(*person).or_default(), Some(*left));
+                            std::mem::replace(best, left.max(*best)) < left
                         })
                     })
                     .emit(move |task, (person, left), emit| {

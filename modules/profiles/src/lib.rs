@@ -6,6 +6,7 @@
 //! What must stay true: a registration that comes again, from its client or because a stream
 //! processes at least once, never undoes an edit; an edit touches only a profile that is there.
 
+use rama::helpers::UniqueIds;
 use rama::prelude::*;
 use uuid::Uuid;
 
@@ -65,11 +66,8 @@ pub const EDITS: Depot<Edit> = Depot::named("*edits");
 pub const USERNAMES: PState<Map<String, Holder>> = PState::named("$$usernames");
 /// User id to profile.
 pub const PROFILES: PState<Map<u64, Profile>> = PState::named("$$profiles");
-/// The next id of each task.
+/// How many ids each task has given.
 pub const NEXT_ID: PState<u64> = PState::named("$$next_id");
-
-/// Ids of one task are this far apart from another's: task number above, counter below.
-const ID_COUNTER_BITS: u32 = 42;
 
 /// The module.
 pub struct Profiles;
@@ -79,32 +77,18 @@ impl Module for Profiles {
         m.depot_by(REGISTRATIONS, |r| &r.username);
         m.depot_by(EDITS, |e| &e.user_id);
         let mut s = m.stream("profiles");
-        let usernames = s.pstate(USERNAMES);
-        let profiles = s.pstate(PROFILES);
-        let next_id = s.pstate(NEXT_ID);
-
+        let (usernames, profiles) = (s.pstate(USERNAMES), s.pstate(PROFILES));
+        let ids = UniqueIds::ascending(&mut s, NEXT_ID);
         s.source(REGISTRATIONS)
             .filter(|_, r| !r.username.is_empty())
             .filter_map(move |task, r| {
                 let name = usernames.key(&r.username);
-                let user_id = match name.get(task) {
-                    Some(holder) if holder.registration_id == r.id => holder.user_id,
-                    Some(_) => return None,
-                    None => {
-                        let count = next_id.get(task).unwrap_or(0);
-                        next_id.set(task, count + 1);
-                        let user_id = (u64::from(task.id()) << ID_COUNTER_BITS) | count;
-                        name.set(
-                            task,
-                            Holder {
-                                user_id,
-                                registration_id: r.id,
-                            },
-                        );
-                        user_id
-                    }
-                };
-                Some((user_id, r))
+                let holder = name.get(task).unwrap_or_else(|| Holder {
+                    user_id: ids.next(task),
+                    registration_id: r.id,
+                });
+                name.set(task, holder.clone());
+                (holder.registration_id == r.id).then_some((holder.user_id, r))
             })
             .hash_partition_by(|(user_id, _)| user_id)
             .each(move |task, (user_id, r)| {
@@ -115,7 +99,6 @@ impl Module for Profiles {
                 }
                 task.ack_return(&user_id);
             });
-
         s.source(EDITS).each(move |task, edit| {
             let profile = profiles.key(&edit.user_id);
             let known = profile.username().exists(task);

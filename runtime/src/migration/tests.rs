@@ -80,13 +80,13 @@ struct Typed {
 #[derive(Schema)]
 struct Turned {
     second: u64,
-    new: String,
+    added: String,
     first: String,
 }
 
 #[derive(Schema)]
 struct New {
-    new: String,
+    added: String,
     first: String,
     third: List<u64>,
 }
@@ -111,7 +111,7 @@ fn changes_of_keys_that_make_no_sense_are_told() {
         a.migrate_keys::<Old>("turned", TURNED.each_value());
         a.migrate_keys::<Old>("no struct", SCORES.each_value());
         // The field was not there before the change that is declared behind.
-        a.migrate("late", NEW.each_value().new(), |old: u64| old.to_string());
+        a.migrate("late", NEW.each_value().added(), |old: u64| old.to_string());
         a.migrate_keys::<Old>("added", NEW.each_value());
         let at = SCORES.each_value();
         a.migrate_to_subindexed("list", at.clone(), |old: u64| vec![old]);

@@ -212,7 +212,7 @@ impl Module for Updated {
 async fn an_update_changes_code_and_keeps_data_and_handles() {
     let cluster = InProcessCluster::random().expect("a cluster");
     cluster.launch(Updated(2)).await.expect("launch");
-    assert_eq!(cluster.modules().await.unwrap(), ["Updated"]);
+    assert_eq!(cluster.modules().await.expect("modules"), ["Updated"]);
     let (words, counts) = (cluster.depot(WORDS), cluster.pstate(COUNTS));
     let none = counts.select_one(COUNTS.key("s")).await.expect("select");
     assert_eq!(none, None);

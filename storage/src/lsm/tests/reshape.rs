@@ -453,7 +453,7 @@ impl Life {
     fn live(&mut self, mut store: Store<SimEnv>) -> Store<SimEnv> {
         let mut snapshots = Vec::new();
         // Some stores have many runs.
-        let flushes = self.seed % 3 == 0;
+        let flushes = self.seed.is_multiple_of(3);
         for _ in 0..self.rng.below(if flushes { 60 } else { 30 }) {
             match self.rng.below(12) {
                 0..6 => {
