@@ -131,7 +131,10 @@ mod tests {
             different: BTreeMap::from([("A-4".to_owned(), "for a reason".to_owned())]),
             open: vec!["A-2".to_owned()],
         };
-        let found = rules.coverage(root.path()).expect("the sources can be read").mistakes;
+        let found = rules
+            .coverage(root.path())
+            .expect("the sources can be read")
+            .mistakes;
         let stale = "A-2 is not open any more: take it out of the list";
         let lost = "no test quotes A-3: one did, or it never was in the list";
         assert_eq!(found, [stale, lost]);

@@ -6,7 +6,10 @@ use rama_tests::rules::Rules;
 fn no_rule_has_lost_its_test() {
     let root = rama_tests::workspace();
     let rules = Rules::read(&root.join("tests/rules.toml")).expect("it can be read");
-    let mistakes = rules.coverage(&root).expect("the sources can be read").mistakes;
+    let mistakes = rules
+        .coverage(&root)
+        .expect("the sources can be read")
+        .mistakes;
     assert!(
         mistakes.is_empty(),
         "tests/rules.toml: {}",
