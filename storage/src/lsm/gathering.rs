@@ -121,12 +121,9 @@ impl Gathering {
             match op {
                 Op::Clear { .. } => present.clear(space),
                 Op::DeleteRange { lo, hi, .. } => {
-                    owners.extend(
-                        self.cut(lo)
-                            .into_iter()
-                            .chain(self.cut(hi))
-                            .map(<[u8]>::to_vec),
-                    );
+                    for bound in [lo, hi] {
+                        owners.extend(self.cut(bound).map(<[u8]>::to_vec));
+                    }
                     let hi = self.cut(hi).unwrap_or(hi);
                     let lo = self.behind_cut(lo).filter(|lo| lo[..] < *hi);
                     lo.into_iter()
