@@ -120,7 +120,7 @@ pub use failure::EventFailure;
 pub use in_process_cluster::{Builder, InProcessCluster};
 pub use json_path::{JsonSelect, PathError};
 pub use message::{AckLevel, Appended};
-pub use migration::{Elements, Whole};
+pub use migration::{Elements, Subindexed, Whole};
 pub use mirror::{MirrorDepot, MirrorPState, MirrorQuery, SourceDepot};
 pub use module::Module;
 pub use nav::{Nav, Navigator};

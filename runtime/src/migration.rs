@@ -24,7 +24,7 @@ use crate::schema::Schema;
 use crate::schema_desc::{SchemaDesc, ValueCodec};
 
 pub use reshape::Elements;
-pub use whole::Whole;
+pub use whole::{Subindexed, Whole};
 
 pub(crate) use location::Location;
 pub(crate) use reshape::{Fields, Spread};
@@ -171,7 +171,7 @@ impl Changing {
     }
 
     /// Of an author's function that takes all elements.
-    pub(crate) fn merged<Old: Whole, New: Record>(
+    pub(crate) fn merged<Old: Subindexed, New: Record>(
         change: impl Fn(Old::Value) -> New + Send + Sync + 'static,
     ) -> Changing {
         let merge = move |stored: &[whole::Stored<'_>]| {

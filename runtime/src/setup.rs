@@ -25,7 +25,7 @@ use crate::dataflow::{Begin, Entrance, Flow, Steps};
 use crate::definition::{Definition, DefinitionError, DepotKind, KeyPlacement};
 use crate::depot_def::{Depot, DepotHandle, Partition, PlacementError, RecordDesc};
 use crate::graph::Place;
-use crate::migration::{Changing, Elements, RecordMigrationDef, Whole};
+use crate::migration::{Changing, Elements, RecordMigrationDef, Subindexed};
 use crate::mirror::SourceDepot;
 use crate::path::{Cursor, Located};
 use crate::plan::{Function, FunctionDef};
@@ -433,7 +433,7 @@ impl<K: Consumes> Topology<K> {
     /// # Ok::<(), rama_runtime::DefinitionError>(())
     /// ```
     #[track_caller]
-    pub fn migrate_from_subindexed<Old: Whole, New: Record>(
+    pub fn migrate_from_subindexed<Old: Subindexed, New: Record>(
         &mut self,
         id: impl Into<String>,
         at: impl Located,

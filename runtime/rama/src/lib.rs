@@ -125,8 +125,8 @@ pub use rama_runtime::{
     Map, MapPath, MapRange, Microbatch, Module, ModuleClient, Nav, Navigator, Outcome, PState,
     PStateClient, Partition, Plan, Record, RecordError, Result, Root, Schema, SchemaDesc,
     SelectError, Selectable, Selection, Set, SetPath, SetRange, Setup, Simulated, SimulatedCluster,
-    Simulation, SourceOptions, Start, Status, Stream, Task, TestPState, Topology, Tracked,
-    Untracked, ValuePath, Viewed, ViewedValue, Watch, Whole, block_on, record,
+    Simulation, SourceOptions, Start, Status, Stream, Subindexed, Task, TestPState, Topology,
+    Tracked, Untracked, ValuePath, Viewed, ViewedValue, Watch, Whole, block_on, record,
 };
 pub use rama_runtime::{
     Aggregator, Aggs, Asked, Flow, Query, QueryClient, Stored, Temporary, Turn, Waiter,

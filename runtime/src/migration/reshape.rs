@@ -23,7 +23,7 @@ const AFTER_ALL_KEYS: [u8; 1024] = [0xff; 1024];
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not what a subindexed structure is made of",
     label = "not a `BTreeMap`, `BTreeSet` or `Vec`",
-    note = "let the function give a `BTreeMap<K, V>` for a `Map<K, V>`, a `BTreeSet<K>` for a \\
+    note = "let the function give a `BTreeMap<K, V>` for a `Map<K, V>`, a `BTreeSet<K>` for a \
             `Set<K>`, a `Vec<V>` for a `List<V>`"
 )]
 pub trait Elements: 'static {

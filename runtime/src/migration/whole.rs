@@ -21,14 +21,21 @@ pub type Stored<'a> = (&'a [u8], &'a [u8]);
 /// Makes a new value, in bytes, of all that is stored of a structure. Says why when it cannot.
 pub(crate) type Merge = Arc<dyn Fn(&[Stored<'_>]) -> Result<Vec<u8>, String> + Send + Sync>;
 
+/// A [`Map`], a [`Set`] or a [`List`], of values or of such structures.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a subindexed structure",
+    label = "not a `Map`, `Set` or `List`",
+    note = "name the structure as it was, as in `Map<String, u64>`; for a struct with fixed keys, \
+            declare a migration for each structure in it; for a value, call `migrate`"
+)]
+pub trait Subindexed: Whole {}
+
+impl<K: Key + Ord, S: Whole, T: Tracking> Subindexed for Map<K, S, T> {}
+impl<K: Key + Ord, T: Tracking> Subindexed for Set<K, T> {}
+impl<S: Whole> Subindexed for List<S> {}
+
 /// What can be read as one value: a [`Map`] is a `BTreeMap`, a [`Set`] a `BTreeSet`, a [`List`] a `Vec`,
 /// and so are such structures in them; a value is itself.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be read as one value",
-    label = "not a `Map`, `Set` or `List` of values",
-    note = "name the schema as it was, as in `Map<String, u64>`; for a struct with fixed keys, declare a \\
-            migration for each structure in it"
-)]
 pub trait Whole: Schema {
     /// All of it.
     type Value;

@@ -144,13 +144,6 @@ fn definition(
             (old, Effect::Entries(Arc::new(spread)))
         }
         Changing::Merged { old, new, merge } => {
-            if let SchemaDesc::Value(_) = old {
-                let fix = "declare it with migrate(…)".to_owned();
-                return Err((
-                    format!("begins with {}, one value already", old.name()),
-                    fix,
-                ));
-            }
             check_made((&new.name(), &new.layout()), part)?;
             let merged = Merged::new(location, merge.clone());
             (old.clone(), Effect::Gathered(Arc::new(merged)))
